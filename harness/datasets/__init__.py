@@ -1,0 +1,31 @@
+"""Tasks: which volumes, which classes, which patches calibrate and which evaluate."""
+
+from __future__ import annotations
+
+from harness.datasets.base import Dataset, Patch, Split, Volume
+from harness.datasets.mni152 import Mni152
+from harness.datasets.phantom import Phantom
+from harness.errors import unknown_name
+
+__all__ = ["TASKS", "Dataset", "Patch", "Split", "Volume", "get"]
+
+TASKS: dict[str, Dataset] = {
+    task.name: task
+    for task in (
+        Mni152(),
+        Phantom(name="phantom", organs=13, size=96, evaluation_count=8),
+        Phantom(name="phantom-mini", organs=3, size=32, evaluation_count=4),
+    )
+}
+
+
+def get(name: str) -> Dataset:
+    """The task of that name.
+
+    Raises:
+        UsageError: no such task; the message lists them.
+    """
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise unknown_name("task", name, TASKS) from None

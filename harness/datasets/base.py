@@ -1,0 +1,65 @@
+"""What every dataset gives: labelled volumes to train on, fixed patches to calibrate and evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["calibration", "evaluation"]
+
+FloatVolume = NDArray[np.float32]
+LabelVolume = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Volume:
+    """A labelled volume: ``image`` and ``label`` are (D, H, W); intensities are unitless."""
+
+    name: str
+    image: FloatVolume
+    label: LabelVolume
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch:
+    """One network input with its ground truth.
+
+    ``image`` is (1, D, H, W) float32; ``label`` is (D, H, W) uint8 with 0 = background.
+    ``case`` names the subject or region the patch was cut from: calibration and evaluation
+    must not share one.
+    """
+
+    name: str
+    case: str
+    image: FloatVolume
+    label: LabelVolume
+
+
+class Dataset(Protocol):
+    """A task: its classes, its fixed patches and the volumes to train on."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order, background first."""
+
+    @property
+    def patch_size(self) -> tuple[int, int, int]:
+        """(D, H, W) of every patch, in voxels."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version can change the voxels, for the cache key."""
+
+    def training_volumes(self) -> Sequence[Volume]:
+        """Volumes that share no voxel with the evaluation patches."""
+
+    def patches(self, split: Split) -> Sequence[Patch]:
+        """The fixed patches of a split, always in the same order."""

@@ -1,0 +1,44 @@
+"""What the harness knows of an architecture before it builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+Builder = Callable[[int, int], "torch.nn.Module"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """One architecture at the size the paper measured.
+
+    ``build(in_channels, classes)`` returns the network with library-default weights; the harness
+    overwrites all of them. ``parameters`` counts float32 parameters at one input channel and three
+    classes; a test holds it against the built network. ``minimum_int8_macs`` is the share of
+    multiply-accumulates that an INT8 engine must execute in int8 to be certified.
+    """
+
+    name: str
+    title: str
+    source: str
+    build: Builder
+    parameters: int
+    roi_multiple: int
+    minimum_int8_macs: float = 0.95
+
+    def check_roi(self, roi: tuple[int, int, int]) -> None:
+        """Refuse an input size that the architecture cannot halve often enough.
+
+        Raises:
+            UsageError: names the multiple that every side must have.
+        """
+        if any(side <= 0 or side % self.roi_multiple for side in roi):
+            size = "x".join(map(str, roi))
+            msg = f"{self.name} cannot take {size}: each side must be a multiple of {self.roi_multiple}"
+            raise UsageError(msg)
