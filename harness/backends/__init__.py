@@ -1,0 +1,127 @@
+"""The table of backends: facts that need no SDK, and the module that does the work."""
+
+from __future__ import annotations
+
+import importlib
+
+from harness.backends.base import Backend, BackendSpec, Session
+from harness.errors import UnavailableError, unknown_name
+from harness.types import GraphFacts, GraphNode, Precision, Probe
+
+__all__ = ["BACKENDS", "Backend", "BackendSpec", "Session", "get", "load", "require"]
+
+_NO_FP16_CPU = "it computes in fp32, bf16 or int8; fp16 is for GPU backends"
+
+BACKENDS: dict[str, BackendSpec] = {
+    spec.name: spec
+    for spec in (
+        BackendSpec(
+            name="openvino",
+            title="OpenVINO",
+            module="harness.backends.openvino",
+            sources={
+                "fp32": "onnx",
+                "fake-int8": "quantized",
+                "int8": "quantized",
+                "bf16": "onnx",
+            },
+            default_precisions=("fp32", "fake-int8", "int8"),
+            default_quantizer="nncf",
+            formats=("openvino-ir", "onnx-qdq"),
+            packages=("openvino",),
+            install="pip install openvino",
+            reasons={"fp16": _NO_FP16_CPU},
+        ),
+        BackendSpec(
+            name="onnxruntime",
+            title="ONNX Runtime",
+            module="harness.backends.onnxruntime",
+            sources={"fp32": "onnx", "fake-int8": "quantized"},
+            default_precisions=("fp32", "fake-int8"),
+            default_quantizer="modelopt",
+            formats=("onnx-qdq",),
+            packages=("onnxruntime",),
+            install="pip install onnxruntime",
+            reasons={
+                "int8": "its CPU provider runs 3D Q/DQ graphs in float; use the openvino backend",
+                "bf16": "its CPU provider has no bf16 convolutions",
+                "fp16": _NO_FP16_CPU,
+            },
+        ),
+        BackendSpec(
+            name="pytorch",
+            title="PyTorch",
+            module="harness.backends.pytorch",
+            sources={"fp32": "weights"},
+            default_precisions=("fp32",),
+            default_quantizer=None,
+            formats=(),
+            packages=("torch", "monai"),
+            install="pip install torch",
+            reasons={
+                "int8": "it is the float reference here; use the openvino backend",
+                "fake-int8": "it is the float reference here; use openvino or onnxruntime",
+                "bf16": "it is the fp32 reference here; use the openvino backend",
+                "fp16": "it is the fp32 reference here",
+            },
+        ),
+        BackendSpec(
+            name="fake",
+            title="Fake (for tests)",
+            module="harness.backends.fake",
+            sources={"fp32": "spec", "fake-int8": "spec", "int8": "spec"},
+            default_precisions=("fp32", "fake-int8", "int8"),
+            default_quantizer=None,
+            formats=(),
+            packages=(),
+            install="it is always there",
+            reasons={},
+            graph=GraphFacts(
+                nodes=(
+                    GraphNode(name="conv1", op_type="Conv", outputs=("a",), macs=1_000),
+                    GraphNode(name="conv2", op_type="Conv", outputs=("b",), macs=9_000),
+                ),
+                parameters=10_000,
+                opset=0,
+            ),
+        ),
+    )
+}
+
+
+def get(name: str) -> BackendSpec:
+    """The facts of the backend of that name.
+
+    Raises:
+        UsageError: no such backend; the message lists them.
+    """
+    try:
+        return BACKENDS[name]
+    except KeyError:
+        raise unknown_name("backend", name, BACKENDS) from None
+
+
+def load(name: str) -> Backend:
+    """The backend's working half; only workers call this."""
+    backend: Backend = importlib.import_module(get(name).module).BACKEND
+    return backend
+
+
+def require(name: str, precision: Precision, probe: Probe) -> None:
+    """Refuse a backend or precision that this machine does not have.
+
+    Raises:
+        UnavailableError: says why, and what to install or use.
+    """
+    spec = get(name)
+    if not probe.available:
+        raise UnavailableError(probe.reason or f"{spec.title} is missing: {spec.install}")
+    if precision not in spec.sources:
+        why = spec.reasons.get(precision, "it has no such precision")
+        msg = f"{spec.title} cannot build {precision}: {why}"
+        raise UnavailableError(msg)
+    if precision in probe.refused:
+        msg = (
+            f"{spec.title} {probe.version} cannot run {precision} here: {probe.refused[precision]}"
+        )
+        raise UnavailableError(msg)

@@ -44,7 +44,9 @@ def uniform(name: str, shape: tuple[int, ...], bound: float, seed: int) -> NDArr
     return ((unit * 2.0 - 1.0) * bound).astype(np.float32).reshape(shape)
 
 
-def _draw(name: str, shape: tuple[int, ...], fan_in: float | None, seed: int) -> NDArray[np.float32]:
+def _draw(
+    name: str, shape: tuple[int, ...], fan_in: float | None, seed: int
+) -> NDArray[np.float32]:
     if fan_in is not None:
         return uniform(name, shape, math.sqrt(6.0 / fan_in), seed)
     if name.endswith(("weight", "running_var")) and len(shape) == 1:

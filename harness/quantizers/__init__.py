@@ -1,0 +1,50 @@
+"""The table of quantizers."""
+
+from __future__ import annotations
+
+import importlib
+
+from harness.errors import unknown_name
+from harness.quantizers.base import Quantizer, QuantizerSpec
+
+__all__ = ["QUANTIZERS", "Quantizer", "QuantizerSpec", "get", "load"]
+
+QUANTIZERS: dict[str, QuantizerSpec] = {
+    spec.name: spec
+    for spec in (
+        QuantizerSpec(
+            name="nncf",
+            title="NNCF",
+            module="harness.quantizers.nncf",
+            format="openvino-ir",
+            methods=("min-max",),
+            packages=("nncf", "openvino"),
+        ),
+        QuantizerSpec(
+            name="modelopt",
+            title="NVIDIA ModelOpt",
+            module="harness.quantizers.modelopt",
+            format="onnx-qdq",
+            methods=("max", "entropy"),
+            packages=("nvidia-modelopt", "onnx", "onnxruntime"),
+        ),
+    )
+}
+
+
+def get(name: str) -> QuantizerSpec:
+    """The facts of the quantizer of that name.
+
+    Raises:
+        UsageError: no such quantizer; the message lists them.
+    """
+    try:
+        return QUANTIZERS[name]
+    except KeyError:
+        raise unknown_name("quantizer", name, QUANTIZERS) from None
+
+
+def load(name: str) -> Quantizer:
+    """The quantizer's working half; only workers call this."""
+    quantizer: Quantizer = importlib.import_module(get(name).module).QUANTIZER
+    return quantizer

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness import datasets, models
+from harness.datasets.augment import Batch, training_batch, training_batches
 from harness.errors import ArtifactError, HarnessError, UnavailableError
 from harness.files import replacing
 from harness.models import checkpoint
 from harness.models.initialization import State, initial_state
-from harness.stages.augment import Batch, training_batch, training_batches
 
 if TYPE_CHECKING:
     import torch
@@ -201,9 +201,13 @@ class _Run:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over the batches
-        base = {n: v for n, v in self.base.items() if f"{n}.full" in tensors or f"{n}.left" in tensors}
+        base = {
+            n: v for n, v in self.base.items() if f"{n}.full" in tensors or f"{n}.left" in tensors
+        }
         state = checkpoint.expand_tensors(base, tensors)
-        self.module.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
+        self.module.load_state_dict(
+            {n: torch.from_numpy(v) for n, v in state.items()}, strict=False
+        )
         size, c = self.dataset.patch_size, self.config
         for step in range(_NORM_BATCHES):
             images, _ = training_batch(

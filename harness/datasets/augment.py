@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.datasets.base import FloatVolume, LabelVolume, Volume
 
-
 Batch = tuple[FloatVolume, LabelVolume]
 
 _WORKERS = 4
@@ -67,9 +66,7 @@ def _patch(
     return (_intensity(image, generator) if vary_intensity else image), label
 
 
-def _crop(
-    volume: Volume, size: tuple[int, int, int], generator: np.random.Generator
-) -> Batch:
+def _crop(volume: Volume, size: tuple[int, int, int], generator: np.random.Generator) -> Batch:
     """A random patch; half of it may lie beyond the volume, where both are zero."""
     image = np.zeros(size, np.float32)
     label = np.zeros(size, np.uint8)

@@ -1,0 +1,31 @@
+# Two commands: make bench, make test. Both install what they need into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+INSTALLED := $(VENV)/.installed
+
+.PHONY: bench test lint clean
+
+bench: $(INSTALLED)
+	$(VENV)/bin/voxgate bench $(ARGS)
+
+test: $(INSTALLED) lint
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "VoxGate needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "python3 cannot make virtual environments here; install its venv package"; exit 1; }
+	@echo "installing into $(VENV); the first time this takes a minute or more"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

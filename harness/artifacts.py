@@ -1,0 +1,247 @@
+"""The artifacts of a run, each made at most once: patches, weights, graphs, engines.
+
+Every method names all inputs that change its artifact; the cache hashes them into the key. A stage
+that failed fails the same way for every case that needs it, without running again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from harness import backends, datasets, jobs, layout, models, quantizers
+from harness.cache import Artifact, Cache
+from harness.config import RunConfig
+from harness.environment import cpu_model, isa_flags, versions
+from harness.errors import ArtifactError, HarnessError
+from harness.files import sha256_file
+from harness.fingerprint import source_fingerprint
+from harness.launcher import Limits, run_job
+from harness.types import (
+    BuildRequest,
+    Built,
+    CaseId,
+    EngineOptions,
+    Expanded,
+    ExpandRequest,
+    Exported,
+    ExportRequest,
+    Prepared,
+    PrepareRequest,
+    Quantized,
+    QuantizeRequest,
+)
+
+Made = TypeVar("Made")
+Announce = Callable[[str], None]
+
+_MODEL_PACKAGES = ("torch", "monai", "numpy")
+_EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnxscript")
+
+
+@dataclass
+class Workshop:
+    """Makes artifacts through workers and the cache; ``announce`` hears what is being made."""
+
+    config: RunConfig
+    cache: Cache
+    limits: Limits
+    announce: Announce
+    _done: dict[tuple[str, ...], Artifact[object] | HarnessError] = field(default_factory=dict)
+
+    def patches(self) -> Artifact[Prepared]:
+        """The patches of the task."""
+        dataset = datasets.get(self.config.task)
+        inputs: dict[str, object] = {
+            "task": dataset.name,
+            "code": source_fingerprint("datasets", "stages/prepare.py"),
+            "packages": versions(dataset.packages),
+        }
+
+        def make(folder: Path) -> Prepared:
+            self.announce(f"preparing the patches of {dataset.name}")
+            request = PrepareRequest(task=dataset.name, folder=str(folder))
+            return run_job(jobs.PREPARE, request, self.limits)
+
+        return self._once(
+            ("patches",), lambda: self.cache.get_or_make("patches", inputs, Prepared, make)
+        )
+
+    def weights(self, model: str) -> Artifact[Expanded]:
+        """The full weights of a model's checkpoint."""
+        checkpoint = self.checkpoint(model)
+
+        def make(folder: Path) -> Expanded:
+            self.announce(f"expanding the checkpoint of {model}")
+            request = ExpandRequest(
+                model=model, task=self.config.task, checkpoint=str(checkpoint), folder=str(folder)
+            )
+            return run_job(jobs.EXPAND, request, self.limits)
+
+        def create() -> Artifact[Expanded]:
+            inputs: dict[str, object] = {
+                "model": model,
+                "task": self.config.task,
+                "checkpoint": _checkpoint_sha256(checkpoint, model, self.config.task),
+                "code": source_fingerprint("models", "stages/expand.py"),
+                "packages": versions(_MODEL_PACKAGES),
+            }
+            return self.cache.get_or_make("weights", inputs, Expanded, make)
+
+        return self._once(("weights", model), create)
+
+    def onnx(self, model: str) -> Artifact[Exported]:
+        """The float ONNX graph."""
+
+        def create() -> Artifact[Exported]:
+            weights, patches = self.weights(model), self.patches()
+            inputs: dict[str, object] = {
+                "weights": weights.digest,
+                "patches": patches.digest,
+                "code": source_fingerprint(
+                    "models", "stages/export.py", "graph.py", "backends/onnxruntime.py"
+                ),
+                "packages": versions((*_EXPORT_PACKAGES, "onnxruntime")),
+            }
+
+            def make(folder: Path) -> Exported:
+                self.announce(f"exporting {model} to ONNX and checking it against PyTorch")
+                request = ExportRequest(
+                    model=model,
+                    task=self.config.task,
+                    weights=str(weights.path(layout.WEIGHTS)),
+                    images=str(patches.path(layout.CALIBRATION_IMAGES)),
+                    folder=str(folder),
+                )
+                return run_job(jobs.EXPORT, request, self.limits)
+
+            return self.cache.get_or_make("onnx", inputs, Exported, make)
+
+        return self._once(("onnx", model), create)
+
+    def quantized(self, model: str, backend: str) -> Artifact[Quantized]:
+        """The fake-quantized graph that a backend builds from."""
+        quantizer = self.quantizer(backend)
+        method = quantizer.check_method(self.config.calibration_method)
+
+        def create() -> Artifact[Quantized]:
+            graph, patches = self.onnx(model), self.patches()
+            inputs: dict[str, object] = {
+                "onnx": graph.digest,
+                "patches": patches.digest,
+                "quantizer": quantizer.name,
+                "method": method,
+                "code": source_fingerprint("quantizers", "stages/quantize.py"),
+                "packages": versions(quantizer.packages),
+            }
+
+            def make(folder: Path) -> Quantized:
+                self.announce(f"calibrating and quantizing {model} with {quantizer.title}")
+                request = QuantizeRequest(
+                    quantizer=quantizer.name,
+                    method=method,
+                    onnx=str(graph.path(layout.ONNX)),
+                    images=str(patches.path(layout.CALIBRATION_IMAGES)),
+                    folder=str(folder),
+                )
+                return run_job(jobs.QUANTIZE, request, self.limits)
+
+            return self.cache.get_or_make("quantized", inputs, Quantized, make)
+
+        return self._once(("quantized", model, quantizer.name), create)
+
+    def engine(self, case: CaseId) -> Artifact[Built]:
+        """The engine of a case, built on and for this machine."""
+
+        def create() -> Artifact[Built]:
+            spec = backends.get(case.backend)
+            source, digest = self._source(case)
+            inputs: dict[str, object] = {
+                "case": str(case),
+                "source": digest,
+                "threads": self.config.thread_count,
+                "cpu": [cpu_model(), *isa_flags()],
+                "code": source_fingerprint(f"backends/{case.backend}.py", "stages/build.py"),
+                "packages": versions(spec.packages),
+            }
+
+            def make(folder: Path) -> Built:
+                self.announce(f"building {case}")
+                request = BuildRequest(
+                    backend=case.backend,
+                    options=self.options(case),
+                    source=source,
+                    folder=str(folder),
+                )
+                return run_job(jobs.BUILD, request, self.limits)
+
+            return self.cache.get_or_make("engine", inputs, Built, make)
+
+        return self._once(("engine", str(case)), create)
+
+    def options(self, case: CaseId) -> EngineOptions:
+        """What both halves of a backend need."""
+        return EngineOptions(
+            precision=case.precision,
+            threads=self.config.thread_count,
+            model=case.model,
+            task=case.task,
+        )
+
+    def quantizer(self, backend: str) -> quantizers.QuantizerSpec:
+        """The quantizer that was asked for, or the backend's default."""
+        name = self.config.quantizer or backends.get(backend).default_quantizer
+        if name is None:
+            msg = f"{backend} has no quantizer"
+            raise HarnessError(msg)
+        return quantizers.get(name)
+
+    def checkpoint(self, model: str) -> Path:
+        """Where the trained weights of a model on this task lie."""
+        folder = self.config.checkpoint_dir or checkpoint_folder()
+        return folder / f"{model}-{self.config.task}.safetensors"
+
+    def _source(self, case: CaseId) -> tuple[str, str]:
+        """Path and digest of what an engine is built from."""
+        kind = backends.get(case.backend).sources[case.precision]
+        if kind == "weights":
+            weights = self.weights(case.model)
+            return str(weights.path(layout.WEIGHTS)), weights.digest
+        if kind == "onnx":
+            graph = self.onnx(case.model)
+            return str(graph.path(layout.ONNX)), graph.digest
+        if kind == "quantized":
+            quantized = self.quantized(case.model, case.backend)
+            return str(quantized.path(quantized.result.file)), quantized.digest
+        return "", models.get(case.model).name
+
+    def _once(self, name: tuple[str, ...], create: Callable[[], Artifact[Made]]) -> Artifact[Made]:
+        """The artifact from earlier in this run, or its error again."""
+        if name not in self._done:
+            try:
+                self._done[name] = create()  # type: ignore[assignment]
+            except HarnessError as error:
+                self._done[name] = error
+        done = self._done[name]
+        if isinstance(done, HarnessError):
+            raise done
+        return done  # type: ignore[return-value]
+
+
+def checkpoint_folder() -> Path:
+    """The trained checkpoints: in the repository, or inside the installed package."""
+    package = Path(__file__).resolve().parent
+    in_repository = package.parent / "fixtures" / "checkpoints"
+    return in_repository if in_repository.is_dir() else package / "_checkpoints"
+
+
+def _checkpoint_sha256(path: Path, model: str, task: str) -> str:
+    if not path.is_file():
+        msg = (
+            f"no checkpoint of {model} for {task} at {path}; "
+            f"train one with 'voxgate train --models {model} --task {task}'"
+        )
+        raise ArtifactError(msg)
+    return sha256_file(path)

@@ -1,0 +1,90 @@
+"""What every runtime must offer. A backend's SDK is imported in its own file alone, when used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.types import (
+    EngineOptions,
+    ExecutedLayer,
+    GraphFacts,
+    Precision,
+    Probe,
+    QuantizedFormat,
+    SourceKind,
+)
+
+Tensor = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendSpec:
+    """What can be said of a backend without importing its SDK.
+
+    ``sources`` names, for each precision the backend has, what an engine is built from.
+    ``packages`` are the distributions whose version changes an engine. ``reasons`` explains
+    precisions that the runtime lacks altogether. ``graph`` is for a backend that builds from no
+    ONNX and says itself what its network consists of.
+    """
+
+    name: str
+    title: str
+    module: str
+    sources: Mapping[Precision, SourceKind]
+    default_precisions: tuple[Precision, ...]
+    default_quantizer: str | None
+    formats: tuple[QuantizedFormat, ...]
+    packages: tuple[str, ...]
+    install: str
+    reasons: Mapping[Precision, str]
+    graph: GraphFacts | None = None
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that this backend knows how to build."""
+        return tuple(self.sources)
+
+
+class Session(Protocol):
+    """A loaded engine, ready to run in this process."""
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """Logits for one image, and the time of that inference in ns by the backend's own timer.
+
+        ``image`` is (1, 1, D, H, W) float32; the logits are (1, classes, D, H, W).
+        """
+
+    def layers(self) -> tuple[ExecutedLayer, ...] | None:
+        """The executed precision of each layer; None where the runtime does not tell."""
+
+    def device_memory_bytes(self) -> int | None:
+        """Bytes that the engine holds on an accelerator; None on a CPU."""
+
+    def close(self) -> None:
+        """Free the engine."""
+
+
+class Backend(Protocol):
+    """A runtime. ``build`` and ``load`` are separate: engines are bytes in between."""
+
+    def probe(self) -> Probe:
+        """Whether the SDK and a device are here, and which precisions this machine refuses."""
+
+    def build(self, source: str, options: EngineOptions) -> bytes:
+        """A serialized engine from the graph or weights file at ``source``.
+
+        Raises:
+            BuildError: the SDK did not accept the graph.
+        """
+
+    def load(self, engine: bytes, options: EngineOptions) -> Session:
+        """An engine from its bytes.
+
+        Raises:
+            BuildError: the bytes are not an engine of this runtime and version.
+        """

@@ -1,0 +1,136 @@
+"""A backend without arithmetic: deterministic engines, times and precisions for the tests.
+
+Its engines are JSON. Its network labels each voxel by intensity, which segments phantoms well, and
+its clock is a seeded sequence. VOXGATE_FAKE_FAULT makes one precision misbehave in the way that real
+engines do; `FAULTS` lists how, for instance VOXGATE_FAKE_FAULT=int8=nan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import datasets
+from harness.backends.base import Tensor
+from harness.errors import BuildError, unknown_name
+from harness.files import sha256_bytes
+from harness.types import EngineOptions, ExecutedLayer, Precision, Probe
+
+FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
+FAULTS = ("nan", "shape", "crash", "exit", "hang", "memory", "float", "build", "missing", "worse")
+
+_LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
+_ENGINE_BYTES: dict[Precision, int] = {"fp32": 40_000, "fake-int8": 40_400, "int8": 10_400}
+_NODES = ("conv1", "conv2")
+
+
+def fault(precision: Precision) -> str:
+    """The misbehaviour that the environment asks for, or an empty string."""
+    wanted, _, name = os.environ.get(FAULT_VARIABLE, "").partition("=")
+    if wanted not in (precision, "all"):
+        return ""
+    if name not in FAULTS:
+        raise unknown_name("fault", name, FAULTS)
+    return name
+
+
+class Fake:
+    """Always available, unless told otherwise."""
+
+    def probe(self) -> Probe:
+        """Available, but for the fault ``missing``."""
+        if fault("fp32") == "missing":
+            return Probe(
+                available=False, reason="fake is missing; install it with 'pip install it'"
+            )
+        return Probe(available=True, version="1", device="none")
+
+    def build(self, source: str, options: EngineOptions) -> bytes:
+        """A JSON engine, padded to the size that its precision would have."""
+        del source
+        if fault(options.precision) == "build":
+            msg = "fake could not build the graph: node 'conv2' has no implementation"
+            raise BuildError(msg)
+        header = {"precision": options.precision, "model": options.model, "task": options.task}
+        body = json.dumps(header).encode()
+        return body.ljust(_ENGINE_BYTES[options.precision], b" ")
+
+    def load(self, engine: bytes, options: EngineOptions) -> FakeSession:
+        """Parse the JSON; refuse an engine of another precision."""
+        try:
+            header = json.loads(engine)
+        except ValueError as error:
+            msg = f"not a fake engine ({len(engine)} bytes): {error}"
+            raise BuildError(msg) from error
+        if header.get("precision") != options.precision:
+            msg = f"this is a {header.get('precision')} engine, not {options.precision}"
+            raise BuildError(msg)
+        return FakeSession(engine, options)
+
+
+class FakeSession:
+    """Nearest-intensity labels and a clock of its own."""
+
+    def __init__(self, engine: bytes, options: EngineOptions) -> None:
+        self._precision = options.precision
+        self._fault = fault(options.precision)
+        self._classes = len(datasets.get(options.task).classes)
+        seed = int(sha256_bytes(engine)[:8], 16)
+        self._jitter = np.random.default_rng(seed)
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """One-hot logits of the label whose mean intensity is nearest."""
+        self._misbehave()
+        scaled = np.clip(np.rint(image[0, 0] * (self._classes - 1)), 0, self._classes - 1)
+        if self._fault == "worse":
+            scaled[: len(scaled) // 2] = 0
+        logits = (scaled[None] == np.arange(self._classes)[:, None, None, None])[None]
+        output: NDArray[np.generic] = logits.astype(np.float32)
+        if self._fault == "nan":
+            output[0, 0, 0, 0, 0] = np.nan
+        if self._fault == "shape":
+            output = output[:, :, 1:]
+        scale = 1 + abs(float(self._jitter.standard_normal())) * 0.01
+        return output, int(_LATENCY_NS[self._precision] * scale)
+
+    def _misbehave(self) -> None:
+        if self._fault == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault == "exit":
+            sys.stderr.write("fake: gone without an answer\n")
+            sys.stderr.flush()
+            os._exit(7)
+        if self._fault == "hang":
+            time.sleep(3600)
+        if self._fault == "memory":
+            hoard = [np.ones(1 << 24) for _ in range(1 << 10)]
+            del hoard
+
+    def layers(self) -> tuple[ExecutedLayer, ...]:
+        """Two convolutions, int8 where the precision says so and no fault says otherwise."""
+        real = self._precision == "int8" and self._fault != "float"
+        return tuple(
+            ExecutedLayer(
+                name=f"{name}/executed",
+                kind="Convolution",
+                arithmetic="int8" if real else "float",
+                detail="u8xi8" if real else "f32xf32",
+                sources=(name,),
+            )
+            for name in _NODES
+        )
+
+    def device_memory_bytes(self) -> None:
+        """No device."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+BACKEND = Fake()

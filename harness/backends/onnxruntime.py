@@ -1,0 +1,120 @@
+"""ONNX Runtime on the CPU: an FP32 reference, and a fake-quant runtime for Q/DQ graphs.
+
+An engine is the ONNX file itself, since that is what people deploy with this runtime. Quantize-
+dequantize pairs are kept in float on purpose (session option disable_quant_qdq).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Tensor
+from harness.errors import BuildError, UnavailableError
+from harness.types import EngineOptions, ExecutedLayer, Probe
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_WEIGHTED = {"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+_INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
+
+
+def sdk() -> Any:
+    """The onnxruntime package.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        msg = (
+            f"ONNX Runtime cannot be imported ({error}); install it with 'pip install onnxruntime'"
+        )
+        raise UnavailableError(msg) from error
+    return onnxruntime
+
+
+class OnnxRuntime:
+    """The CPU provider."""
+
+    def probe(self) -> Probe:
+        """Version; the CPU provider is always there."""
+        try:
+            ort = sdk()
+        except UnavailableError as error:
+            return Probe(available=False, reason=str(error))
+        return Probe(available=True, version=ort.__version__, device="CPUExecutionProvider")
+
+    def build(self, source: str, options: EngineOptions) -> bytes:
+        """The ONNX file, after a session has accepted it."""
+        engine = Path(source).read_bytes()
+        self.load(engine, options).close()
+        return engine
+
+    def load(self, engine: bytes, options: EngineOptions) -> OnnxRuntimeSession:
+        """A session; the optimized graph is kept to tell what is executed."""
+        ort = sdk()
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
+        with tempfile.TemporaryDirectory(prefix="voxgate-ort-") as folder:
+            optimized = Path(folder) / "optimized.onnx"
+            settings.optimized_model_filepath = str(optimized)
+            try:
+                session = ort.InferenceSession(engine, settings, ["CPUExecutionProvider"])
+            except Exception as error:  # its exceptions share no base class
+                msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
+                raise BuildError(msg) from error
+            return OnnxRuntimeSession(session, optimized.read_bytes())
+
+
+class OnnxRuntimeSession:
+    """An inference session with one input and one output."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, optimized: bytes) -> None:
+        self._session = session
+        self._optimized = optimized
+        self._input = session.get_inputs()[0].name
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """Time one run call."""
+        feed = {self._input: np.ascontiguousarray(image)}
+        start = time.perf_counter_ns()
+        (output,) = self._session.run(None, feed)
+        return output, time.perf_counter_ns() - start
+
+    def layers(self) -> tuple[ExecutedLayer, ...]:
+        """The weighted nodes of the optimized graph: integer operators are int8, others float."""
+        import onnx
+
+        graph = onnx.load_from_string(self._optimized).graph
+        return tuple(
+            ExecutedLayer(
+                name=node.name,
+                kind=node.op_type,
+                arithmetic="int8" if node.op_type in _INTEGER else "float",
+                detail=node.domain or "onnx",
+                sources=(node.name, *node.output),
+            )
+            for node in graph.node
+            if node.op_type in _WEIGHTED | _INTEGER
+        )
+
+    def device_memory_bytes(self) -> None:
+        """A CPU has no memory of its own."""
+
+    def close(self) -> None:
+        """Free the session."""
+        del self._session
+
+
+BACKEND = OnnxRuntime()

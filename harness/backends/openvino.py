@@ -1,0 +1,163 @@
+"""OpenVINO on the CPU: FP32, bf16, fake INT8 and real INT8 in one runtime.
+
+Facts that this file rests on, seen with OpenVINO 2026.4: without INFERENCE_PRECISION_HINT an FP32
+engine is silently bf16 on CPUs that have it; LP_TRANSFORMS_MODE=NO leaves quantize nodes in float
+arithmetic; the runtime model's `originalLayersNames` and the element types of each layer's inputs
+tell what is executed and in which precision. An imported engine needs the same properties again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Tensor
+from harness.errors import BuildError, UnavailableError
+from harness.types import Arithmetic, EngineOptions, ExecutedLayer, Precision, Probe
+
+if TYPE_CHECKING:
+    import openvino
+
+_WEIGHTED = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "GroupConvolution"}
+_INT8_TYPES = {"i8", "u8"}
+
+
+def sdk() -> Any:
+    """The openvino package.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        msg = f"OpenVINO cannot be imported ({error}); install it with 'pip install openvino'"
+        raise UnavailableError(msg) from error
+    return openvino
+
+
+class OpenVino:
+    """The CPU default."""
+
+    def probe(self) -> Probe:
+        """Version, CPU, and bf16 where the CPU computes in it."""
+        try:
+            ov = sdk()
+        except UnavailableError as error:
+            return Probe(available=False, reason=str(error))
+        core = ov.Core()
+        if "CPU" not in core.available_devices:
+            return Probe(available=False, reason="this OpenVINO has no CPU device; reinstall it")
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        refused = {}
+        if "BF16" not in capabilities:
+            refused["bf16"] = "this CPU has no bf16 instructions (AVX512-BF16 or AMX)"
+        if "INT8" not in capabilities:
+            refused["int8"] = "this CPU has no int8 instructions that OpenVINO uses"
+        return Probe(
+            available=True,
+            version=ov.get_version().split("-")[0],
+            device=core.get_property("CPU", "FULL_DEVICE_NAME").strip(),
+            refused=refused,
+        )
+
+    def build(self, source: str, options: EngineOptions) -> bytes:
+        """Compile a graph (ONNX, Q/DQ ONNX or OpenVINO IR) and serialize the compiled model."""
+        core = sdk().Core()
+        try:
+            compiled = core.compile_model(core.read_model(source), "CPU", _properties(options))
+            blob = compiled.export_model()
+        except RuntimeError as error:
+            msg = f"OpenVINO could not build {source}: {error}"
+            raise BuildError(msg) from error
+        # Releases up to 2025 return bytes, later ones a stream.
+        return blob if isinstance(blob, bytes) else bytes(blob.getvalue())
+
+    def load(self, engine: bytes, options: EngineOptions) -> OpenVinoSession:
+        """Import a serialized compiled model."""
+        try:
+            compiled = sdk().Core().import_model(engine, "CPU", _properties(options))
+        except RuntimeError as error:
+            msg = f"OpenVINO refused the engine ({len(engine)} bytes): {error}"
+            raise BuildError(msg) from error
+        return OpenVinoSession(compiled)
+
+
+class OpenVinoSession:
+    """A compiled model with one infer request."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """Time the synchronous inference alone; the input is shared, not copied."""
+        tensor = sdk().Tensor(np.ascontiguousarray(image), shared_memory=True)
+        self._request.set_input_tensor(tensor)
+        start = time.perf_counter_ns()
+        self._request.infer()
+        elapsed_ns = time.perf_counter_ns() - start
+        return self._request.get_output_tensor(0).data, elapsed_ns
+
+    def layers(self) -> tuple[ExecutedLayer, ...]:
+        """The weighted layers of the runtime model."""
+        operations = self._compiled.get_runtime_model().get_ordered_ops()
+        return tuple(
+            layer for operation in operations if (layer := _executed_layer(operation)) is not None
+        )
+
+    def device_memory_bytes(self) -> None:
+        """A CPU has no memory of its own."""
+
+    def close(self) -> None:
+        """Drop the request before the model it belongs to."""
+        del self._request, self._compiled
+
+
+def _properties(options: EngineOptions) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if options.precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": options.threads,
+        "NUM_STREAMS": 1,
+    }
+    if _is_fake(options.precision):
+        properties["LP_TRANSFORMS_MODE"] = "NO"
+    return properties
+
+
+def _is_fake(precision: Precision) -> bool:
+    return precision == "fake-int8"
+
+
+def _executed_layer(operation: Any) -> ExecutedLayer | None:
+    info = {key: value.astype(str) for key, value in operation.get_rt_info().items()}
+    kind = info.get("layerType", "")
+    if kind not in _WEIGHTED:
+        return None
+    types = [port.get_element_type().to_string() for port in operation.inputs()[:2]]
+    return ExecutedLayer(
+        name=operation.get_friendly_name(),
+        kind=kind,
+        arithmetic=_arithmetic(types),
+        detail=f"{'x'.join(types)} {info.get('primitiveType', '')}",
+        sources=_sources(info.get("originalLayersNames", "")),
+    )
+
+
+def _arithmetic(types: list[str]) -> Arithmetic:
+    """int8 only when both the activations and the weights are 8-bit."""
+    if len(types) < 2:
+        return "unknown"
+    return "int8" if all(kind in _INT8_TYPES for kind in types) else "float"
+
+
+def _sources(names: str) -> tuple[str, ...]:
+    """Graph nodes behind a layer; OpenVINO splits a biased convolution as NAME/WithoutBiases."""
+    return tuple(name.removesuffix("/WithoutBiases") for name in names.split(",") if name)
+
+
+BACKEND = OpenVino()

@@ -1,0 +1,179 @@
+"""Content-addressed artifacts on disk: built once, verified on every read, safe between processes.
+
+An artifact is a folder ``<kind>/<key>`` with the files of one stage and ``manifest.json``, which
+holds the inputs that the key hashes, the stage's result and the SHA-256 of every file. It is made in
+a temporary folder and renamed into place, so it is whole or absent; a lock keeps two runs from
+making the same one twice. A damaged artifact is removed and made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+from filelock import FileLock
+
+from harness.errors import ArtifactError
+from harness.files import inside, sha256_bytes, sha256_file
+
+Result = TypeVar("Result")
+
+MANIFEST = "manifest.json"
+
+_log = logging.getLogger("voxgate")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies beside the files of an artifact."""
+
+    kind: str
+    key: str
+    inputs: dict[str, object]
+    result: msgspec.Raw
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact(Generic[Result]):
+    """A finished artifact. ``digest`` is over its content, for the keys of what is made from it."""
+
+    key: str
+    folder: Path
+    result: Result
+    digest: str
+    reused: bool
+
+    def path(self, name: str) -> Path:
+        """The path of one of its files."""
+        return inside(self.folder, name)
+
+
+class Cache:
+    """A folder of artifacts, and how many were made and reused through this object."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.built = 0
+        self.reused = 0
+
+    def get_or_make(
+        self,
+        kind: str,
+        inputs: Mapping[str, object],
+        result_type: type[Result],
+        make: Callable[[Path], Result],
+    ) -> Artifact[Result]:
+        """The artifact of these inputs; ``make(folder)`` writes its files if it is not there.
+
+        Raises:
+            ArtifactError: the cache folder cannot be written.
+            HarnessError: whatever ``make`` raises; nothing is left behind.
+        """
+        key = sha256_bytes(msgspec.json.encode([kind, inputs], order="deterministic"))[:40]
+        home = self.root / kind
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"the cache folder {self.root} cannot be written: {error}; choose another with --cache-dir"
+            raise ArtifactError(msg) from error
+        with FileLock(home / f"{key}.lock"):
+            found = self._read(home / key, kind, result_type)
+            if found is not None:
+                self.reused += 1
+                return found
+            self._make(home / key, kind, inputs, make)
+            self.built += 1
+            made = self._read(home / key, kind, result_type, reused=False)
+        if made is None:
+            msg = f"{home / key} was damaged as soon as it was written; check the disk"
+            raise ArtifactError(msg)
+        return made
+
+    def _make(
+        self,
+        folder: Path,
+        kind: str,
+        inputs: Mapping[str, object],
+        make: Callable[[Path], Result],
+    ) -> None:
+        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        try:
+            result = make(temporary)
+            manifest = Manifest(
+                kind=kind,
+                key=folder.name,
+                inputs=dict(inputs),
+                result=msgspec.Raw(msgspec.json.encode(result)),
+                files=_hash_files(temporary),
+            )
+            encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+            (temporary / MANIFEST).write_bytes(encoded)
+            temporary.chmod(0o755)
+            temporary.replace(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _read(
+        self, folder: Path, kind: str, result_type: type[Result], *, reused: bool = True
+    ) -> Artifact[Result] | None:
+        """The verified artifact; None if it is absent, or damaged and therefore removed."""
+        if not folder.is_dir():
+            return None
+        try:
+            manifest = read_manifest(folder)
+            result = msgspec.json.decode(manifest.result, type=result_type)
+        except (ArtifactError, msgspec.MsgspecError) as error:
+            _log.warning("cached %s %s is damaged and made again: %s", kind, folder.name, error)
+            shutil.rmtree(folder)
+            return None
+        digest = sha256_bytes(msgspec.json.encode(manifest.files, order="deterministic"))
+        return Artifact(key=folder.name, folder=folder, result=result, digest=digest, reused=reused)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact whose files all have the hashes that it names.
+
+    Raises:
+        ArtifactError: unreadable, a file is missing, extra names lead outside, or a hash differs.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        msg = f"{path} is unreadable: {error}"
+        raise ArtifactError(msg) from error
+    for name, expected in manifest.files.items():
+        file = inside(folder, name)
+        if not file.is_file():
+            msg = f"{file} is missing"
+            raise ArtifactError(msg)
+        if (actual := sha256_file(file)) != expected:
+            msg = f"{file} has SHA-256 {actual[:12]}, expected {expected[:12]}"
+            raise ArtifactError(msg)
+    return manifest
+
+
+def default_root() -> Path:
+    """VOXGATE_CACHE, or voxgate in the user's cache folder."""
+    if chosen := os.environ.get("VOXGATE_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):
+        return (Path(base) if base else Path.home() / ".cache") / "voxgate"
+    return Path(tempfile.gettempdir()) / "voxgate"
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): sha256_file(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }

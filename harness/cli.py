@@ -1,0 +1,62 @@
+"""The command line: parse, delegate, return a code. Errors are caught here, once."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from harness import __version__
+from harness.commands import bench, doctor, inspect, list_models, train
+from harness.errors import EXIT_INTERRUPTED, HarnessError
+
+COMMANDS = {
+    "bench": bench,
+    "doctor": doctor,
+    "inspect": inspect,
+    "models": list_models,
+    "train": train,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(format="voxgate: %(levelname)s: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return COMMANDS[options.command].run(options)
+    except HarnessError as error:
+        sys.stderr.write(f"voxgate: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("voxgate: interrupted; finished artifacts stay in the cache\n")
+        return EXIT_INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one subcommand a command module."""
+    parser = argparse.ArgumentParser(
+        prog="voxgate",
+        description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
+        epilog="exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 4 a case failed",
+    )
+    parser.add_argument("--version", action="version", version=f"voxgate {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").splitlines()[0]
+        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
+    return parser
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End a terminated run like an interrupted one, so that its workers end with it."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

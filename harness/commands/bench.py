@@ -1,0 +1,35 @@
+"""Build, prove and measure the engines of a selection; print the table and write the record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness import pipeline, record
+from harness.commands.options import add_run_options, make_config, reporting
+from harness.config import default_record_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run options and the record's path."""
+    add_run_options(parser)
+    parser.add_argument("--record", type=Path, help="default: records/<UTC time>.json")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when every case was measured, 4 when one failed or is unavailable."""
+    from rich.console import Console
+
+    from harness.report.table import print_record
+
+    config = make_config(options)
+    with reporting() as reporter:
+        result = pipeline.bench(config, reporter)
+    path = config.record or default_record_path()
+    record.write(path, result)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a log has no width of its own
+    print_record(console, result)
+    console.print(f"record: {path}", highlight=False, soft_wrap=True)
+    return pipeline.exit_code(result)

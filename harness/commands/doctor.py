@@ -1,0 +1,112 @@
+"""Say what runs on this machine, what does not, and what to install."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from harness import backends, jobs
+from harness.environment import read_environment, usable_cores
+from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError
+from harness.launcher import Limits, run_job
+from harness.types import Environment, Probe, ProbeRequest
+
+_LIMITS = Limits(seconds=120)
+_INT8_ISA = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Only the format."""
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when some real backend runs INT8 here, 4 otherwise."""
+    probes = {name: _probe(name) for name in backends.BACKENDS if name != "fake"}
+    found = {name: probe.version for name, probe in probes.items() if probe.available}
+    environment = read_environment(usable_cores(), found)
+    if options.json:
+        sys.stdout.write(json.dumps(_as_json(environment, probes), indent=1) + "\n")
+    else:
+        _print(environment, probes)
+    real_int8 = any(runs_here(name, "int8", probe) for name, probe in probes.items())
+    return EXIT_PASS if real_int8 else EXIT_FAILED
+
+
+def runs_here(name: str, precision: str, probe: Probe) -> bool:
+    """Whether a backend has a precision and this machine does not refuse it."""
+    has = precision in backends.get(name).sources
+    return has and probe.available and precision not in probe.refused
+
+
+def isa_advice(isa: tuple[str, ...]) -> str:
+    """What this CPU's instruction sets mean for INT8."""
+    fast = [flag for flag in isa if flag in _INT8_ISA]
+    if fast:
+        return f"INT8 is fast here: {', '.join(fast)}"
+    return "this CPU has neither VNNI nor AMX: INT8 runs, but do not expect the usual speed-up"
+
+
+def _probe(name: str) -> Probe:
+    try:
+        return run_job(jobs.PROBE, ProbeRequest(backend=name), _LIMITS)
+    except HarnessError as error:
+        return Probe(available=False, reason=f"could not be probed: {error}")
+
+
+def _as_json(environment: Environment, probes: dict[str, Probe]) -> dict[str, object]:
+    return {
+        "cpu": environment.cpu,
+        "cores": environment.cores,
+        "isa": list(environment.isa),
+        "isa_advice": isa_advice(environment.isa),
+        "memory_bytes": environment.memory_bytes,
+        "gpu": environment.gpu,
+        "driver": environment.driver,
+        "cuda": environment.cuda,
+        "python": environment.python,
+        "packages": environment.packages,
+        "backends": {
+            name: {
+                "available": probe.available,
+                "version": probe.version,
+                "device": probe.device,
+                "reason": probe.reason,
+                "precisions": [
+                    precision
+                    for precision in backends.get(name).precisions
+                    if runs_here(name, precision, probe)
+                ],
+                "refused": dict(backends.get(name).reasons) | probe.refused,
+            }
+            for name, probe in probes.items()
+        },
+    }
+
+
+def _print(environment: Environment, probes: dict[str, Probe]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    say = console.print
+    memory = environment.memory_bytes / 2**30
+    say(f"{environment.cpu}, {environment.cores} cores, {memory:.0f} GiB", highlight=False)
+    say(isa_advice(environment.isa), highlight=False)
+    gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}"
+    say(gpu if environment.gpu else "no NVIDIA GPU found through NVML", highlight=False)
+    table = Table("backend", "version", "device", "precisions", "not here")
+    for name, probe in probes.items():
+        spec = backends.get(name)
+        runs = [p for p in spec.precisions if runs_here(name, p, probe)]
+        why = dict(spec.reasons) | probe.refused
+        missing = "; ".join(f"{p}: {reason}" for p, reason in why.items())
+        table.add_row(
+            spec.title,
+            probe.version or "–",
+            probe.device or "–",
+            ", ".join(runs) or "–",
+            missing if probe.available else f"{probe.reason}",
+        )
+    say(table)

@@ -1,0 +1,126 @@
+"""Show what an engine executes: each weighted layer, its arithmetic, and int8 coverage.
+
+CASE is model/task/backend/precision, for instance unet/mni152/openvino/int8; it is built if the
+cache does not hold it. ENGINE is an engine.bin of the cache, with its manifest beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from harness import pipeline
+from harness.cache import MANIFEST, read_manifest
+from harness.commands.options import add_run_options, make_config, reporting
+from harness.config import RunConfig
+from harness.coverage import measure_coverage
+from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
+from harness.types import PRECISIONS, CaseId, Coverage, ExecutedLayer, Precision
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to inspect, and the run options."""
+    parser.add_argument("target", metavar="CASE-or-ENGINE")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when the layers could be read."""
+    case = parse_target(options.target)
+    config = replace(
+        make_config(options),
+        models=(case.model,),
+        task=case.task,
+        backends=(case.backend,),
+        precisions=(case.precision,),
+    ).check()
+    return _inspect(config, case, as_json=options.json)
+
+
+def parse_target(target: str) -> CaseId:
+    """The case that was named, or the one that an engine of the cache was built for.
+
+    Raises:
+        UsageError: neither a case nor an existing file.
+        ArtifactError: the engine is damaged, or is no engine of the cache.
+    """
+    path = Path(target)
+    if path.is_file():
+        return parse_case(_case_of_engine(path))
+    if path.suffix or path.is_absolute():
+        msg = f"no engine file at {path}"
+        raise UsageError(msg)
+    return parse_case(target)
+
+
+def parse_case(text: str) -> CaseId:
+    """model/task/backend/precision.
+
+    Raises:
+        UsageError: another form, or an unknown precision.
+    """
+    parts = text.split("/")
+    if len(parts) != 4:
+        msg = f"{text!r} is no case; write model/task/backend/precision, like unet/mni152/openvino/int8"
+        raise UsageError(msg)
+    model, task, backend, precision = parts
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    return CaseId(model=model, task=task, backend=backend, precision=_precision(precision))
+
+
+def _precision(name: str) -> Precision:
+    return next(precision for precision in PRECISIONS if precision == name)
+
+
+def _case_of_engine(path: Path) -> str:
+    if not (path.parent / MANIFEST).is_file():
+        msg = f"{path} has no {MANIFEST} beside it; give an engine.bin of the cache, or a case"
+        raise ArtifactError(msg)
+    manifest = read_manifest(path.parent)
+    if manifest.kind != "engine":
+        msg = f"{path} belongs to an artifact of kind {manifest.kind!r}, not to an engine"
+        raise ArtifactError(msg)
+    return str(manifest.inputs["case"])
+
+
+def _inspect(config: RunConfig, case: CaseId, *, as_json: bool) -> int:
+    with reporting() as reporter:
+        graph, layers = pipeline.inspect_case(config, case, reporter)
+    if layers is None:
+        msg = f"{case.backend} does not tell what it executes; nothing to inspect"
+        raise HarnessError(msg)
+    coverage = measure_coverage(graph, layers) if graph else None
+    if as_json:
+        found = {"case": str(case), "coverage": coverage, "layers": layers}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    else:
+        _print(case, layers, coverage)
+    return 0
+
+
+def _print(case: CaseId, layers: tuple[ExecutedLayer, ...], coverage: Coverage | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("layer", "kind", "arithmetic", "executed as", title=str(case))
+    for layer in layers:
+        table.add_row(layer.name, layer.kind, layer.arithmetic, layer.detail)
+    console.print(table)
+    if coverage is None:
+        return
+    for name, share in (("nodes", coverage.by_count), ("MACs", coverage.by_macs)):
+        console.print(
+            f"{name}: {share.int8:.1%} int8, {share.float:.1%} float, {share.unmapped:.1%} unmapped",
+            highlight=False,
+        )
+    if coverage.float_nodes:
+        console.print(f"in float: {', '.join(coverage.float_nodes)}", highlight=False)
+    if coverage.unmapped_nodes:
+        console.print(f"unmapped: {', '.join(coverage.unmapped_nodes)}", highlight=False)

@@ -1,0 +1,97 @@
+"""The options that commands share, and the configuration that they make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from harness.config import (
+    DEFAULT_BACKENDS,
+    DEFAULT_MODELS,
+    DEFAULT_TASK,
+    RunConfig,
+    split_names,
+)
+from harness.report.progress import Bar, Lines, Reporter
+from harness.types import Precision
+
+_GIB = 2**30
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Selection, quantization, measuring, paths."""
+    names = parser.add_argument_group("selection (names separated by commas)")
+    names.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    names.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
+    names.add_argument("--backend", default=",".join(DEFAULT_BACKENDS), help="default: %(default)s")
+    names.add_argument("--precisions", default="", help="default: each backend's own")
+    quantization = parser.add_argument_group("quantization")
+    quantization.add_argument("--quantizer", default="", help="default: the backend's own")
+    quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
+    measuring = parser.add_argument_group("measuring")
+    defaults = RunConfig()
+    measuring.add_argument("--threads", type=int, default=0, help="default: every usable core")
+    measuring.add_argument("--launches", type=int, default=defaults.launches)
+    measuring.add_argument("--warmups", type=int, default=defaults.warmups)
+    measuring.add_argument("--min-samples", type=int, default=defaults.min_samples)
+    measuring.add_argument("--max-samples", type=int, default=defaults.max_samples)
+    measuring.add_argument(
+        "--seconds", type=float, default=defaults.seconds_per_launch, help="of sampling a launch"
+    )
+    measuring.add_argument(
+        "--time-limit", type=float, default=defaults.time_limit_s, help="seconds a worker may take"
+    )
+    measuring.add_argument(
+        "--memory-limit", type=float, default=None, help="GiB a worker may hold; default: no limit"
+    )
+    add_cache_option(parser)
+    parser.add_argument("--checkpoint-dir", type=Path, help="trained checkpoints of your own")
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Where artifacts are kept."""
+    parser.add_argument(
+        "--cache-dir", type=Path, help="default: VOXGATE_CACHE, or voxgate in the user's cache"
+    )
+
+
+def make_config(options: argparse.Namespace) -> RunConfig:
+    """The checked configuration of the run options.
+
+    Raises:
+        UsageError: an unknown name or a number out of range.
+    """
+    limit = options.memory_limit
+    return RunConfig(
+        models=split_names(options.models),
+        task=options.task,
+        backends=split_names(options.backend),
+        precisions=cast("tuple[Precision, ...]", split_names(options.precisions)),
+        quantizer=options.quantizer,
+        calibration_method=options.calibration,
+        threads=options.threads,
+        launches=options.launches,
+        warmups=options.warmups,
+        min_samples=options.min_samples,
+        max_samples=options.max_samples,
+        seconds_per_launch=options.seconds,
+        time_limit_s=options.time_limit,
+        memory_limit_bytes=None if limit is None else int(limit * _GIB),
+        cache_dir=options.cache_dir,
+        checkpoint_dir=options.checkpoint_dir,
+        record=getattr(options, "record", None),
+    ).check()
+
+
+@contextmanager
+def reporting() -> Iterator[Reporter]:
+    """A bar on a terminal, lines in a pipe."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    with Bar() as bar:
+        yield bar

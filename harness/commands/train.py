@@ -1,0 +1,68 @@
+"""Train the low-rank checkpoint of a model; an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness import datasets, models
+from harness.artifacts import checkpoint_folder
+from harness.commands.options import reporting
+from harness.config import DEFAULT_MODELS, DEFAULT_TASK, split_names
+from harness.errors import UsageError
+from harness.report.progress import Reporter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What decides the weights."""
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    parser.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
+    parser.add_argument("--output-dir", type=Path, help="default: fixtures/checkpoints")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=2, help="patches a step")
+    parser.add_argument("--rank", type=int, default=8, help="of the low-rank updates")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when every checkpoint was written."""
+    names = split_names(options.models)
+    dataset = datasets.get(options.task)
+    for name in names:
+        models.get(name).check_roi(dataset.patch_size)
+    for option in ("steps", "batch", "rank"):
+        if getattr(options, option) < 1:
+            msg = f"--{option} is {getattr(options, option)}; it must be at least 1"
+            raise UsageError(msg)
+    folder = options.output_dir or checkpoint_folder()
+    for name in names:
+        path = folder / f"{name}-{options.task}.safetensors"
+        with reporting() as reporter:
+            _train(name, path, options, reporter)
+        sys.stdout.write(f"{path} ({path.stat().st_size:,} bytes)\n")
+    return 0
+
+
+def _train(name: str, path: Path, options: argparse.Namespace, reporter: Reporter) -> None:
+    from harness.stages.train import TrainConfig, train
+
+    config = TrainConfig(
+        model=name,
+        task=options.task,
+        output=path,
+        steps=options.steps,
+        batch=options.batch,
+        rank=options.rank,
+        seed=options.seed,
+        device=options.device,
+    )
+    reporter.begin(options.steps)
+
+    def progress(step: int, steps: int, text: str) -> None:
+        if step % 10 == 0 or step == steps:
+            reporter.say(f"{name}, step {step} of {steps}, {text}")
+        reporter.advance()
+
+    train(config, progress)

@@ -1,0 +1,133 @@
+"""One frozen configuration, made by the command line or by pytest, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness import backends, datasets, models, quantizers
+from harness.cache import default_root
+from harness.environment import usable_cores
+from harness.errors import UsageError, unknown_name
+from harness.types import PRECISIONS, CaseId, Precision
+
+DEFAULT_MODELS = ("unet",)
+DEFAULT_TASK = "mni152"
+DEFAULT_BACKENDS = ("openvino",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """What to run and how. Times in seconds, sizes in bytes.
+
+    ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
+    mean the backend's and the quantizer's default; ``threads`` 0 means every usable core.
+    """
+
+    models: tuple[str, ...] = DEFAULT_MODELS
+    task: str = DEFAULT_TASK
+    backends: tuple[str, ...] = DEFAULT_BACKENDS
+    precisions: tuple[Precision, ...] = ()
+    quantizer: str = ""
+    calibration_method: str = ""
+    threads: int = 0
+    launches: int = 3
+    warmups: int = 2
+    min_samples: int = 5
+    max_samples: int = 50
+    seconds_per_launch: float = 2.5
+    time_limit_s: float = 1800.0
+    memory_limit_bytes: int | None = None
+    cache_dir: Path | None = None
+    checkpoint_dir: Path | None = None
+    record: Path | None = None
+
+    @property
+    def cache_root(self) -> Path:
+        """Where artifacts are kept."""
+        return self.cache_dir or default_root()
+
+    @property
+    def thread_count(self) -> int:
+        """The number of threads that engines use."""
+        return self.threads or usable_cores()
+
+    def cases(self) -> tuple[CaseId, ...]:
+        """Every case of the selection, models first, then backends, then precisions."""
+        return tuple(
+            CaseId(model=model, task=self.task, backend=backend, precision=precision)
+            for model in self.models
+            for backend in self.backends
+            for precision in self.precisions or backends.get(backend).default_precisions
+        )
+
+    def check(self) -> RunConfig:
+        """This configuration, if every name and number in it makes sense.
+
+        Raises:
+            UsageError: names the option and the choices.
+        """
+        dataset = datasets.get(self.task)
+        for model in self.models:
+            models.get(model).check_roi(dataset.patch_size)
+        for backend in self.backends:
+            self._check_quantizer(backends.get(backend))
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise unknown_name("precision", precision, PRECISIONS)
+        if self.quantizer:
+            quantizers.get(self.quantizer).check_method(self.calibration_method)
+        self._check_selection()
+        self._check_numbers()
+        return self
+
+    def _check_quantizer(self, spec: backends.BackendSpec) -> None:
+        name = self.quantizer or spec.default_quantizer
+        if name is None or not spec.formats:
+            return
+        quantizer = quantizers.get(name)
+        quantizer.check_method(self.calibration_method)
+        if quantizer.format not in spec.formats:
+            fitting = [q.name for q in quantizers.QUANTIZERS.values() if q.format in spec.formats]
+            msg = (
+                f"{spec.title} cannot read what {quantizer.title} writes ({quantizer.format}); "
+                f"use --quantizer {' or '.join(fitting)}"
+            )
+            raise UsageError(msg)
+
+    def _check_selection(self) -> None:
+        for option in ("models", "backends", "precisions"):
+            names: Sequence[str] = getattr(self, option)
+            if len(set(names)) != len(names):
+                msg = f"--{option} names one of {', '.join(names)} twice"
+                raise UsageError(msg)
+        if not self.models or not self.backends:
+            msg = "nothing is selected: name at least one model and one backend"
+            raise UsageError(msg)
+
+    def _check_numbers(self) -> None:
+        at_least = {
+            "threads": 0, "launches": 1, "warmups": 1, "min_samples": 1, "max_samples": 1,
+            "seconds_per_launch": 0, "time_limit_s": 1,
+        }  # fmt: skip
+        for name, lowest in at_least.items():
+            value = getattr(self, name)
+            if not lowest <= value < float("inf"):
+                msg = f"{name} is {value}; it must be at least {lowest}"
+                raise UsageError(msg)
+        if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
+            msg = f"the memory limit is {self.memory_limit_bytes} bytes; it must be positive"
+            raise UsageError(msg)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated option, without blanks."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def default_record_path(now: datetime | None = None) -> Path:
+    """records/<UTC time>.json in the working directory."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    return Path("records") / f"{stamp}.json"

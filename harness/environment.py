@@ -1,0 +1,131 @@
+"""Where a run takes place: processor, instruction sets, GPU, versions, commit."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from harness.types import Environment
+
+# What decides how fast int8 and bf16 are on a CPU, as /proc/cpuinfo names it.
+_ISA = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+)
+
+_PACKAGES = (
+    "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "nvidia-modelopt", "tensorrt",
+    "monai", "nilearn", "nibabel", "numpy", "pytest", "pytest-benchmark",
+)  # fmt: skip
+
+
+def read_environment(threads: int, backends: dict[str, str]) -> Environment:
+    """Everything about this machine that a comparison must hold equal."""
+    gpu, driver, cuda = _gpu()
+    return Environment(
+        host=platform.node(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=cpu_model(),
+        isa=isa_flags(),
+        cores=usable_cores(),
+        threads=threads,
+        memory_bytes=psutil.virtual_memory().total,
+        gpu=gpu,
+        driver=driver,
+        cuda=cuda,
+        python=platform.python_version(),
+        backends=backends,
+        packages=versions(_PACKAGES),
+        git_commit=_git_commit(),
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Installed versions by distribution name; what is missing is left out."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's own name, or the architecture where it gives none."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def isa_flags() -> tuple[str, ...]:
+    """Instruction sets that matter to quantized inference, in a fixed order."""
+    present = set(_cpuinfo("flags").split())
+    return tuple(flag for flag in _ISA if flag in present)
+
+
+def _cpuinfo(field: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return ""
+
+
+@functools.cache
+def _gpu() -> tuple[str | None, str | None, str | None]:
+    """Name, driver and CUDA version of the first GPU, through NVML."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, None, None
+    try:
+        pynvml.nvmlInit()
+        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None, None, None
+    return name, driver, f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _git_commit() -> str | None:
+    """The commit of the harness's own checkout, with ``+dirty`` when files differ from it."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+dirty" if dirty else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,98 @@
+"""One launch of one engine in one process: load it, time it, evaluate it, inspect it.
+
+The order matters: memory is read after the timed inferences and before the evaluation, whose own
+buffers would count otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import backends
+from harness.backends import Session
+from harness.stages import evaluate, latency
+from harness.stages.memory import HostMemory
+from harness.types import Dice, Launch, RunRequest, RunResult
+
+
+def run(request: RunRequest) -> RunResult:
+    """Measure one engine.
+
+    Raises:
+        BuildError: the engine file is not an engine of this runtime.
+        EngineOutputError: NaN, infinity or a wrong shape came out.
+    """
+    backend = backends.load(request.backend)
+    backends.require(request.backend, request.options.precision, backend.probe())
+    images = np.load(request.images, allow_pickle=False)  # whole: part of the memory baseline
+    memory = HostMemory()
+    start = time.perf_counter()
+    session = backend.load(Path(request.engine).read_bytes(), request.options)
+    load_s = time.perf_counter() - start
+    runner = _Runner(session, images, request)
+    try:
+        warmups_ns, samples_ns, cpu_s = runner.measure_latency()
+        host = memory.read()
+        return RunResult(
+            launch=Launch(
+                order=0, load_s=load_s, warmups_ns=warmups_ns, samples_ns=samples_ns, cpu_s=cpu_s
+            ),
+            memory=host,
+            device_memory_bytes=session.device_memory_bytes(),
+            dice=runner.measure_dice() if request.evaluate else None,
+            layers=session.layers() if request.evaluate else None,
+            inference_s=runner.inference_ns / 1e9,
+        )
+    finally:
+        session.close()
+
+
+class _Runner:
+    """Runs inferences, checks each output and adds up the time spent in them."""
+
+    def __init__(self, session: Session, images: NDArray[np.float32], request: RunRequest) -> None:
+        self._session = session
+        self._images = images
+        self._request = request
+        self.inference_ns = 0
+
+    def _infer(self, index: int) -> tuple[NDArray[np.generic], int]:
+        position = index % len(self._images)
+        output, elapsed_ns = self._session.infer(self._images[position : position + 1])
+        self.inference_ns += elapsed_ns
+        return output, elapsed_ns
+
+    def _labels(self, output: NDArray[np.generic]) -> NDArray[np.integer]:
+        shape = self._images.shape[2:]
+        return evaluate.to_labels(output, len(self._request.classes), shape)
+
+    def measure_latency(self) -> tuple[tuple[int, ...], tuple[int, ...], float]:
+        """Warm-ups, samples and the CPU seconds of both; the first output is checked."""
+        request = self._request
+        output, first_ns = self._infer(0)
+        self._labels(output)
+        cpu = time.process_time()
+        warmups_ns, samples_ns = latency.sample(
+            lambda index: self._infer(index)[1],
+            warmups=max(request.warmups - 1, 0),
+            min_samples=request.min_samples,
+            max_samples=request.max_samples,
+            seconds=request.seconds,
+        )
+        return (first_ns, *warmups_ns), samples_ns, time.process_time() - cpu
+
+    def measure_dice(self) -> Dice:
+        """Segment every evaluation patch."""
+        request = self._request
+        truth = np.load(request.labels, mmap_mode="r", allow_pickle=False)
+        per_case = {}
+        for index, name in enumerate(request.cases):
+            output, _ = self._infer(index)
+            per_case[name] = evaluate.dice_scores(
+                self._labels(output), truth[index], request.classes
+            )
+        return evaluate.summarize(per_case, request.classes)

@@ -1,0 +1,317 @@
+"""Composes the stages into a run: artifacts, interleaved launches, record. No maths here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from harness import __version__, backends, datasets, jobs, layout, models
+from harness.artifacts import Workshop
+from harness.cache import Artifact, Cache
+from harness.certificate import certify, refuse_float
+from harness.config import RunConfig
+from harness.coverage import measure_coverage
+from harness.environment import read_environment
+from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UnavailableError
+from harness.files import sha256_bytes
+from harness.launcher import Limits, run_job
+from harness.ratios import quotient, ratios_of
+from harness.record import SCHEMA_VERSION
+from harness.report.progress import Reporter
+from harness.stages import latency
+from harness.types import (
+    Built,
+    Calibration,
+    CaseId,
+    CaseResult,
+    ExecutedLayer,
+    GraphFacts,
+    Probe,
+    ProbeRequest,
+    RunRecord,
+    RunRequest,
+    RunResult,
+    Timing,
+)
+
+
+@dataclass
+class _CaseRun:
+    """What is known of one case while the run goes on."""
+
+    case: CaseId
+    engine: Artifact[Built] | None = None
+    launches: list[RunResult] = field(default_factory=list)
+    error: HarnessError | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.error is None
+
+
+def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
+    """Build, run and measure every case of a checked configuration.
+
+    A case that fails does not stop the others; its row says why. Only an interruption or a cache
+    that cannot be written ends the run.
+    """
+    started, start = datetime.now(UTC), time.monotonic()
+    cache = Cache(config.cache_root)
+    limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
+    workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
+    runs = [_CaseRun(case) for case in config.cases()]
+    reporter.begin(len(runs) * (1 + config.launches))
+    probes = _probe(config, limits, reporter)
+    for run in runs:
+        _build(run, probes[run.case.backend], workshop)
+        reporter.advance()
+    inference_s = 0.0
+    for model in config.models:
+        group = [run for run in runs if run.case.model == model]
+        inference_s += _measure(group, workshop, reporter)
+    results = _certified([_result(run, workshop) for run in runs], workshop)
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        voxgate=__version__,
+        environment=read_environment(
+            config.thread_count, {name: p.version for name, p in probes.items() if p.available}
+        ),
+        config=_config_facts(config),
+        cases=results,
+        ratios=ratios_of(results),
+        timing=Timing(
+            started=started.isoformat(timespec="seconds"),
+            wall_s=time.monotonic() - start,
+            inference_s=inference_s,
+            artifacts_built=cache.built,
+            artifacts_reused=cache.reused,
+        ),
+    )
+
+
+def exit_code(record: RunRecord) -> int:
+    """0 when every case was measured, 4 otherwise; an empty record is no pass either."""
+    measured = record.cases and all(case.status == "ok" for case in record.cases)
+    return EXIT_PASS if measured else EXIT_FAILED
+
+
+def inspect_case(
+    config: RunConfig, case: CaseId, reporter: Reporter
+) -> tuple[GraphFacts | None, tuple[ExecutedLayer, ...] | None]:
+    """Build one case if need be, load it, run it once, and list its executed layers.
+
+    Raises:
+        HarnessError: the case cannot be built or run.
+    """
+    limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
+    cache = Cache(config.cache_root)
+    workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
+    probe = run_job(jobs.PROBE, ProbeRequest(backend=case.backend), limits)
+    backends.require(case.backend, case.precision, probe)
+    engine = workshop.engine(case)
+    request = _run_request(case, engine, workshop, evaluate=True)
+    quick = replace(request, warmups=1, min_samples=1, max_samples=1)
+    return _graph(case, workshop), run_job(jobs.RUN, quick, limits).layers
+
+
+def _probe(config: RunConfig, limits: Limits, reporter: Reporter) -> dict[str, Probe]:
+    probes = {}
+    for name in config.backends:
+        reporter.say(f"looking for {backends.get(name).title}")
+        try:
+            probes[name] = run_job(jobs.PROBE, ProbeRequest(backend=name), limits)
+        except HarnessError as error:
+            probes[name] = Probe(available=False, reason=f"{name} could not be probed: {error}")
+    return probes
+
+
+def _build(run: _CaseRun, probe: Probe, workshop: Workshop) -> None:
+    try:
+        backends.require(run.case.backend, run.case.precision, probe)
+        workshop.patches()
+        run.engine = workshop.engine(run.case)
+    except HarnessError as error:
+        run.error = error
+
+
+def _measure(runs: list[_CaseRun], workshop: Workshop, reporter: Reporter) -> float:
+    """Launch the cases in turn, every second round backwards; returns seconds of inference.
+
+    Interleaving keeps a slow minute of the host from falling on one precision alone.
+    """
+    launches, order, inference_s = workshop.config.launches, 0, 0.0
+    for number in range(launches):
+        for run in runs if number % 2 == 0 else reversed(runs):
+            if run.alive:
+                reporter.say(f"measuring {run.case}, launch {number + 1} of {launches}")
+                inference_s += _launch(run, order, workshop, evaluate=number == 0)
+                order += 1
+            reporter.advance()
+    return inference_s
+
+
+def _launch(run: _CaseRun, order: int, workshop: Workshop, *, evaluate: bool) -> float:
+    assert run.engine is not None
+    try:
+        request = _run_request(run.case, run.engine, workshop, evaluate=evaluate)
+        result = run_job(jobs.RUN, request, workshop.limits)
+    except HarnessError as error:
+        run.error = error
+        return 0.0
+    run.launches.append(replace(result, launch=replace(result.launch, order=order)))
+    return result.inference_s
+
+
+def _run_request(
+    case: CaseId, engine: Artifact[Built], workshop: Workshop, *, evaluate: bool
+) -> RunRequest:
+    config, patches = workshop.config, workshop.patches()
+    return RunRequest(
+        backend=case.backend,
+        options=workshop.options(case),
+        engine=str(engine.path(layout.ENGINE)),
+        images=str(patches.path(layout.EVALUATION_IMAGES)),
+        labels=str(patches.path(layout.EVALUATION_LABELS)),
+        cases=tuple(patch.name for patch in patches.result.evaluation),
+        classes=datasets.get(case.task).classes,
+        warmups=config.warmups,
+        min_samples=config.min_samples,
+        max_samples=config.max_samples,
+        seconds=config.seconds_per_launch,
+        evaluate=evaluate,
+    )
+
+
+def _result(run: _CaseRun, workshop: Workshop) -> CaseResult:
+    """The row of a case, as far as it came."""
+    row = CaseResult(
+        model=run.case.model,
+        task=run.case.task,
+        backend=run.case.backend,
+        precision=run.case.precision,
+        status="ok" if run.alive else "failed",
+    )
+    if isinstance(run.error, UnavailableError):
+        return replace(row, status="unavailable", reason=str(run.error))
+    if run.error is not None:
+        row = replace(row, error_type=type(run.error).__name__, error=str(run.error))
+    row = _with_network(row, workshop)
+    if run.engine is not None:
+        built = run.engine.result
+        row = replace(
+            row,
+            engine_bytes=built.engine_bytes,
+            engine_sha256=built.engine_sha256,
+            engine_key=run.engine.key,
+            build_s=built.build_s,
+            build_cached=run.engine.reused,
+        )
+    return _with_measurements(row, run.launches, workshop) if run.launches else row
+
+
+def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
+    """Facts of the graph that the engine was built from, where its stages came that far."""
+    try:
+        kind = backends.get(row.backend).sources[row.precision]
+        if kind == "spec":
+            return replace(row, parameters=models.get(row.model).parameters)
+        weights = workshop.weights(row.model).result
+        row = replace(row, parameters=weights.parameters, weights_sha256=weights.sha256)
+        if kind == "weights":
+            return row
+        graph = workshop.onnx(row.model).result
+        row = replace(
+            row,
+            onnx_bytes=graph.onnx_bytes,
+            export_relative_error=graph.max_relative_error,
+        )
+        return replace(row, calibration=_calibration(row, workshop)) if kind == "quantized" else row
+    except HarnessError:
+        return row  # the stage's error is the case's own and already in the row
+
+
+def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
+    quantizer = workshop.quantizer(row.backend)
+    patches = workshop.patches().result.calibration
+    return Calibration(
+        method=quantizer.check_method(workshop.config.calibration_method),
+        quantizer=quantizer.name,
+        cases=tuple(sorted({patch.case for patch in patches})),
+        patches=patches,
+        sha256=sha256_bytes("".join(patch.sha256 for patch in patches).encode()),
+    )
+
+
+def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Workshop) -> CaseResult:
+    layers = results[0].layers or ()
+    graph = _graph(row.case, workshop)
+    samples = tuple(result.launch.samples_ns for result in results)
+    return replace(
+        row,
+        latency_ms=latency.summarize(samples),
+        samples_ns=samples,
+        launches=tuple(result.launch for result in results),
+        memory_bytes=max((result.memory for result in results), key=lambda memory: memory.delta),
+        device_memory_bytes=results[0].device_memory_bytes,
+        dice=results[0].dice,
+        layers=layers,
+        int8_coverage=measure_coverage(graph, layers) if graph and layers else None,
+    )
+
+
+def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
+    """The denominator of int8 coverage; None for a backend that is not built from a graph."""
+    spec = backends.get(case.backend)
+    if spec.sources[case.precision] in {"onnx", "quantized"}:
+        return workshop.onnx(case.model).result.graph
+    return spec.graph
+
+
+def _certified(cases: Iterable[CaseResult], workshop: Workshop) -> tuple[CaseResult, ...]:
+    """The rows, with a certificate on each INT8 one; one that computes in float fails."""
+    rows = tuple(cases)
+    ratios = {(r.model, r.backend): r for r in ratios_of(rows) if r.precision == "int8"}
+    fakes = {(row.model, row.backend): row for row in rows if row.precision == "fake-int8"}
+    done = []
+    for row in rows:
+        if row.precision != "int8" or row.latency_ms is None:
+            done.append(row)
+            continue
+        fake = fakes.get((row.model, row.backend))
+        fake_ms = fake.latency_ms.median if fake and fake.latency_ms else None
+        certificate = certify(
+            row,
+            required_int8_macs=models.get(row.model).minimum_int8_macs,
+            quantize_nodes=_quantize_nodes(row.case, workshop),
+            against_fp32=ratios.get((row.model, row.backend)),
+            against_fake=quotient(fake_ms, row.latency_ms.median),
+        )
+        done.append(refuse_float(row, certificate))
+    return tuple(done)
+
+
+def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
+    spec = backends.get(case.backend)
+    if spec.sources[case.precision] == "quantized":
+        return workshop.quantized(case.model, case.backend).result.quantize_nodes
+    return len(spec.graph.nodes) if spec.graph else 0
+
+
+def _config_facts(config: RunConfig) -> dict[str, object]:
+    """The settings that decide what was measured; paths are left out."""
+    return {
+        "models": list(config.models),
+        "task": config.task,
+        "backends": list(config.backends),
+        "precisions": list(config.precisions),
+        "quantizer": config.quantizer or "default",
+        "calibration_method": config.calibration_method or "default",
+        "threads": config.thread_count,
+        "launches": config.launches,
+        "warmups": config.warmups,
+        "min_samples": config.min_samples,
+        "max_samples": config.max_samples,
+        "seconds_per_launch": config.seconds_per_launch,
+    }

@@ -1,0 +1,53 @@
+"""What every post-training quantizer offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import unknown_name
+from harness.types import Quantized, QuantizedFormat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizerSpec:
+    """What can be said of a quantizer without importing its SDK.
+
+    ``methods`` are the calibration methods that it really has; the first is the default.
+    """
+
+    name: str
+    title: str
+    module: str
+    format: QuantizedFormat
+    methods: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    def check_method(self, method: str) -> str:
+        """The method, or the default for an empty name.
+
+        Raises:
+            UsageError: the quantizer would silently run another one, or none.
+        """
+        if not method:
+            return self.methods[0]
+        if method not in self.methods:
+            raise unknown_name(f"calibration method of {self.name}", method, self.methods)
+        return method
+
+
+class Quantizer(Protocol):
+    """Turns a float ONNX graph and calibration images into a fake-quantized graph."""
+
+    def quantize(
+        self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
+    ) -> Quantized:
+        """Write the quantized graph into ``folder``; ``images`` is (N, 1, D, H, W).
+
+        Raises:
+            QuantizationError: the SDK failed, or quantized nothing.
+        """

@@ -1,0 +1,53 @@
+"""NVIDIA ModelOpt: a Q/DQ ONNX that every runtime takes.
+
+ModelOpt calibrates on random data when it is given none, and runs ``max`` for every method name but
+``entropy``; the harness requires images and refuses other names before this file is reached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import QuantizationError, UnavailableError
+from harness.graph import count_quantize_nodes
+from harness.types import Quantized
+
+_FILE = "quantized.onnx"
+
+
+class ModelOpt:
+    """Explicit quantization with float weights and symmetric scales."""
+
+    def quantize(
+        self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
+    ) -> Quantized:
+        """Write ``quantized.onnx``; everything that is not quantized stays fp32."""
+        try:
+            from modelopt.onnx.quantization import quantize
+        except ImportError as error:
+            msg = f"ModelOpt cannot be imported ({error}); install it with 'pip install nvidia-modelopt onnxslim onnx-graphsurgeon lief'"
+            raise UnavailableError(msg) from error
+        target = folder / _FILE
+        try:
+            quantize(
+                str(onnx),
+                quantize_mode="int8",
+                calibration_data=images,
+                calibration_method=method,
+                calibration_eps=["cpu"],
+                high_precision_dtype="fp32",
+                output_path=str(target),
+            )
+        except Exception as error:  # its errors come from a dozen libraries
+            msg = f"ModelOpt could not quantize {onnx.name}: {error}"
+            raise QuantizationError(msg) from error
+        if not target.is_file():
+            msg = f"ModelOpt ended without an error and without writing {_FILE}"
+            raise QuantizationError(msg)
+        return Quantized(format="onnx-qdq", file=_FILE, quantize_nodes=count_quantize_nodes(target))
+
+
+QUANTIZER = ModelOpt()

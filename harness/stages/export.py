@@ -1,0 +1,93 @@
+"""PyTorch to ONNX, checked: the graph must compute what PyTorch computes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import backends, datasets, layout, models
+from harness.errors import ExportError
+from harness.graph import read_graph
+from harness.models.network import load_network
+from harness.types import EngineOptions, Exported, ExportRequest
+
+if TYPE_CHECKING:
+    import torch
+
+OPSET = 21
+MAX_RELATIVE_ERROR = 1e-4
+
+# Protobuf's limit is 2 GiB; weights beyond this go to a file beside the graph.
+_EXTERNAL_DATA_BYTES = 1_800_000_000
+
+
+def export(request: ExportRequest) -> Exported:
+    """Write ``model.onnx`` at batch 1 and a static patch size.
+
+    Raises:
+        ExportError: the exporter failed, or the outputs differ by more than 1e-4 of the largest.
+    """
+    spec = models.get(request.model)
+    dataset = datasets.get(request.task)
+    module = load_network(spec, len(dataset.classes), Path(request.weights).read_bytes())
+    image = np.load(request.images, mmap_mode="r", allow_pickle=False)[:1]
+    image = np.ascontiguousarray(image, dtype=np.float32)
+    path = Path(request.folder) / layout.ONNX
+    reference = _export(module, image, path)
+    error = _relative_error(path, image, reference, request)
+    if not error <= MAX_RELATIVE_ERROR:
+        msg = (
+            f"the ONNX graph of {spec.name} differs from PyTorch by {error:.2e} of the largest "
+            f"logit, more than {MAX_RELATIVE_ERROR:.0e}; the exporter changed the network"
+        )
+        raise ExportError(msg)
+    graph = read_graph(path)
+    return Exported(graph=graph, onnx_bytes=_folder_bytes(path), max_relative_error=error)
+
+
+def _export(module: torch.nn.Module, image: NDArray[np.float32], path: Path) -> NDArray[np.float32]:
+    """Export, and return PyTorch's own logits for ``image``."""
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    tensor = torch.from_numpy(image)
+    with torch.inference_mode():
+        reference: NDArray[np.float32] = module(tensor).numpy()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter's own internals
+            program = torch.onnx.export(
+                module, (tensor,), dynamo=True, opset_version=OPSET, verbose=False
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        msg = f"PyTorch could not export the network to ONNX: {error}"
+        raise ExportError(msg) from error
+    if program is None:
+        msg = "PyTorch's exporter returned no program"
+        raise ExportError(msg)
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    program.save(path, external_data=size > _EXTERNAL_DATA_BYTES)
+    return reference
+
+
+def _relative_error(
+    path: Path, image: NDArray[np.float32], reference: NDArray[np.float32], request: ExportRequest
+) -> float:
+    """max|onnx - torch| / max|torch|, with ONNX Runtime computing the ONNX side."""
+    options = EngineOptions(precision="fp32", threads=0, model=request.model, task=request.task)
+    session = backends.load("onnxruntime").load(path.read_bytes(), options)
+    output, _ = session.infer(image)
+    session.close()
+    if output.shape != reference.shape:
+        msg = f"ONNX returns {output.shape}, PyTorch {reference.shape}"
+        raise ExportError(msg)
+    return float(np.abs(output - reference).max() / np.abs(reference).max())
+
+
+def _folder_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.iterdir() if file.is_file())

@@ -1,0 +1,49 @@
+"""Calibrate and quantize an exported graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import quantizers
+from harness.errors import QuantizationError
+from harness.types import Quantized, QuantizeRequest
+
+
+def quantize(request: QuantizeRequest) -> Quantized:
+    """Write the quantized graph.
+
+    Raises:
+        QuantizationError: no usable calibration images, or a graph without quantize nodes.
+    """
+    spec = quantizers.get(request.quantizer)
+    method = spec.check_method(request.method)
+    images = np.load(request.images, allow_pickle=False)
+    check_images(images, request.images)
+    result = quantizers.load(spec.name).quantize(
+        Path(request.onnx), images, method, Path(request.folder)
+    )
+    if result.quantize_nodes == 0:
+        msg = f"{spec.title} quantized nothing in {request.onnx}: no quantize node in its output"
+        raise QuantizationError(msg)
+    return result
+
+
+def check_images(images: NDArray[np.generic], name: str) -> None:
+    """Refuse calibration images that are missing, of the wrong shape, not finite or all equal.
+
+    Raises:
+        QuantizationError: says what is wrong with which patch.
+    """
+    if images.ndim != 5 or len(images) == 0:
+        msg = f"{name} holds {images.shape}, not (N, 1, D, H, W) with N of at least 1"
+        raise QuantizationError(msg)
+    for index, image in enumerate(images):
+        if not np.isfinite(image).all():
+            msg = f"calibration patch {index} of {name} has values that are not finite"
+            raise QuantizationError(msg)
+        if image.min() == image.max():
+            msg = f"calibration patch {index} of {name} is constant; it calibrates nothing"
+            raise QuantizationError(msg)

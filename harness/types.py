@@ -1,0 +1,434 @@
+"""The frozen records that stages pass to each other, and across the process boundary as JSON.
+
+Only the standard library is imported here: every module may import this one. Sizes are in bytes,
+times in the unit their name ends with, Dice and shares in 0..1, volumes as (D, H, W).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+Status = Literal["ok", "failed", "unavailable"]
+SourceKind = Literal["spec", "weights", "onnx", "quantized"]
+QuantizedFormat = Literal["onnx-qdq", "openvino-ir"]
+Arithmetic = Literal["int8", "float", "unknown"]
+MemoryScope = Literal["process-gpu", "device-gpu", "process-host"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class CaseId:
+    """What is built and measured: one model on one task, by one backend, in one precision."""
+
+    model: str
+    task: str
+    backend: str
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.task}/{self.backend}/{self.precision}"
+
+
+# --- the network -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphNode:
+    """A weighted ONNX node (Conv, ConvTranspose, Gemm, MatMul) and its multiply-accumulates."""
+
+    name: str
+    op_type: str
+    outputs: tuple[str, ...]
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphFacts:
+    """The denominator of int8 coverage, read from the float ONNX graph."""
+
+    nodes: tuple[GraphNode, ...]
+    parameters: int
+    opset: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutedLayer:
+    """One layer as the runtime executes it.
+
+    ``sources`` are the names of graph nodes that it stands for; ``arithmetic`` is int8 only when
+    the activations and the weights that the layer reads are both 8-bit integers.
+    """
+
+    name: str
+    kind: str
+    arithmetic: Arithmetic
+    detail: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """Three parts of one whole; they add up to 1."""
+
+    int8: float
+    float: float
+    unmapped: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """How much of the network an engine executes in int8, and which nodes it does not."""
+
+    by_count: Share
+    by_macs: Share
+    float_nodes: tuple[str, ...] = ()
+    unmapped_nodes: tuple[str, ...] = ()
+
+
+# --- what runs inside a worker -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeRequest:
+    """Is this backend here?"""
+
+    backend: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a backend found. ``refused`` maps a precision to why this machine cannot run it."""
+
+    available: bool
+    reason: str = ""
+    version: str = ""
+    device: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareRequest:
+    """Write the patches of a task into ``folder``."""
+
+    task: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchInfo:
+    """A patch's identity: its SHA-256 is over image and label."""
+
+    name: str
+    case: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """The patches of both splits, in file order."""
+
+    calibration: tuple[PatchInfo, ...]
+    evaluation: tuple[PatchInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpandRequest:
+    """Expand a low-rank checkpoint to full weights in ``folder``."""
+
+    model: str
+    task: str
+    checkpoint: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expanded:
+    """Full float32 weights of a network."""
+
+    parameters: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRequest:
+    """Export expanded weights to ONNX and check it against PyTorch on one calibration patch."""
+
+    model: str
+    task: str
+    weights: str
+    images: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """An ONNX graph; ``max_relative_error`` is max|onnx - torch| / max|torch|."""
+
+    graph: GraphFacts
+    onnx_bytes: int
+    max_relative_error: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeRequest:
+    """Calibrate and quantize an ONNX graph on the images of an .npy file, (N, 1, D, H, W)."""
+
+    quantizer: str
+    method: str
+    onnx: str
+    images: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantized:
+    """A fake-quantized graph: float weights, with quantize-dequantize nodes in it."""
+
+    format: QuantizedFormat
+    file: str
+    quantize_nodes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """What a backend needs both to build and to load an engine."""
+
+    precision: Precision
+    threads: int
+    model: str
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildRequest:
+    """Build one engine from ``source`` (a graph, weights, or nothing) into ``folder``."""
+
+    backend: str
+    options: EngineOptions
+    source: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """An engine file and how long it took to build, without the SDK's import."""
+
+    engine_bytes: int
+    engine_sha256: str
+    build_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """One launch: load an engine, warm up, time it, and optionally evaluate and inspect it.
+
+    ``images`` is an .npy of (N, 1, D, H, W) float32, ``labels`` of (N, D, H, W) uint8. Timing
+    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there.
+    """
+
+    backend: str
+    options: EngineOptions
+    engine: str
+    images: str
+    labels: str
+    cases: tuple[str, ...]
+    classes: tuple[str, ...]
+    warmups: int
+    min_samples: int
+    max_samples: int
+    seconds: float
+    evaluate: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """The raw samples of one process, in the order they were taken."""
+
+    order: int
+    load_s: float
+    warmups_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    cpu_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """Bytes before the engine is loaded, at the highest point while it runs, and between."""
+
+    baseline: int
+    peak: int
+    delta: int
+    scope: MemoryScope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dice:
+    """Dice per foreground class and case; None where a class is in neither truth nor prediction."""
+
+    mean: float
+    per_class: dict[str, float | None]
+    per_case: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What one launch measured; Dice and layers only where the request asked for them."""
+
+    launch: Launch
+    memory: Memory
+    device_memory_bytes: int | None
+    inference_s: float
+    dice: Dice | None
+    layers: tuple[ExecutedLayer, ...] | None
+
+
+# --- what the record holds -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """Milliseconds over all samples of all launches; percentiles without interpolation."""
+
+    median: float
+    p50: float
+    p90: float
+    p99: float
+    min: float
+    mean: float
+    stdev: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Which data set the scales: cases by name, patches by hash."""
+
+    method: str
+    quantizer: str
+    cases: tuple[str, ...]
+    patches: tuple[PatchInfo, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """Evidence that an INT8 engine is one. ``granted`` needs every finding to hold.
+
+    Ratios are against FP32 of the same run and None where that case is missing.
+    """
+
+    granted: bool
+    quantize_nodes: int
+    int8_macs: float
+    required_int8_macs: float
+    unmapped_macs: float
+    size_ratio: float | None
+    speedup: float | None
+    speedup_over_fake: float | None
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseResult:
+    """One row of the record. Everything that was not reached is None."""
+
+    model: str
+    task: str
+    backend: str
+    precision: Precision
+    status: Status
+    error_type: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    parameters: int | None = None
+    weights_sha256: str | None = None
+    onnx_bytes: int | None = None
+    export_relative_error: float | None = None
+    engine_bytes: int | None = None
+    engine_sha256: str | None = None
+    engine_key: str | None = None
+    build_s: float | None = None
+    build_cached: bool | None = None
+    latency_ms: Latency | None = None
+    samples_ns: tuple[tuple[int, ...], ...] = ()
+    launches: tuple[Launch, ...] = ()
+    memory_bytes: Memory | None = None
+    device_memory_bytes: int | None = None
+    dice: Dice | None = None
+    int8_coverage: Coverage | None = None
+    layers: tuple[ExecutedLayer, ...] = ()
+    calibration: Calibration | None = None
+    certificate: Certificate | None = None
+
+    @property
+    def case(self) -> CaseId:
+        """The four names that identify the row."""
+        return CaseId(
+            model=self.model, task=self.task, backend=self.backend, precision=self.precision
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ratios:
+    """One precision against FP32 of the same run; above 1 means smaller or faster.
+
+    ``latency`` compares medians, ``latency_by_minima`` the fastest samples. The Dice deltas are
+    this precision minus FP32.
+    """
+
+    model: str
+    task: str
+    backend: str
+    precision: Precision
+    size: float | None
+    latency: float | None
+    latency_by_minima: float | None
+    dice_mean_delta: float | None
+    dice_per_class_delta: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """Where a record comes from: what must be equal before two records can be compared."""
+
+    host: str
+    system: str
+    cpu: str
+    isa: tuple[str, ...]
+    cores: int
+    threads: int
+    memory_bytes: int
+    gpu: str | None
+    driver: str | None
+    cuda: str | None
+    python: str
+    backends: dict[str, str]
+    packages: dict[str, str]
+    git_commit: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """How long the whole run took, and how much of it engines spent computing."""
+
+    started: str
+    wall_s: float
+    inference_s: float
+    artifacts_built: int
+    artifacts_reused: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What one run measured; see harness.record for the file."""
+
+    schema_version: int
+    voxgate: str
+    environment: Environment
+    config: dict[str, object]
+    cases: tuple[CaseResult, ...]
+    ratios: tuple[Ratios, ...]
+    timing: Timing
