@@ -28,13 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="voxgate: %(levelname)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return COMMANDS[options.command].run(options)
+        run = COMMANDS[options.command].run
+        code: int = run(options)
     except HarnessError as error:
         sys.stderr.write(f"voxgate: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("voxgate: interrupted; finished artifacts stay in the cache\n")
         return EXIT_INTERRUPTED
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:

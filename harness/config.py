@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import backends, datasets, models, quantizers
+from harness.backends import BackendSpec
 from harness.cache import default_root
 from harness.environment import usable_cores
 from harness.errors import UsageError, unknown_name
@@ -83,7 +84,7 @@ class RunConfig:
         self._check_numbers()
         return self
 
-    def _check_quantizer(self, spec: backends.BackendSpec) -> None:
+    def _check_quantizer(self, spec: BackendSpec) -> None:
         name = self.quantizer or spec.default_quantizer
         if name is None or not spec.formats:
             return

@@ -77,12 +77,12 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
 
 
 def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:
-    # weight: (Cout, Cin / groups, *kernel)
+    # A weight is (Cout, Cin / groups, *kernel).
     return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
 
 
 def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
-    # weight: (Cin, Cout / groups, *kernel); each input voxel is multiplied with all of it once
+    # A weight is (Cin, Cout / groups, *kernel); each input voxel is multiplied with all of it once
     return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
 
 

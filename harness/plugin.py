@@ -1,1 +1,191 @@
-"""pytest plugin (to come)."""
+"""The pytest plugin: options, cases as parameters, one measured record a session.
+
+A test that asks for ``vg_case`` runs once for every selected case. ``vg_row`` is that case's row of
+the record, whatever became of it; ``vg_result`` is the row of a measured case and skips, with the
+reason, for any other. The first test that needs a row makes the whole run, so that the launches of
+all cases are interleaved.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness import pipeline
+from harness import record as record_file
+from harness.config import (
+    DEFAULT_BACKENDS,
+    DEFAULT_MODELS,
+    DEFAULT_TASK,
+    RunConfig,
+    split_names,
+)
+from harness.errors import UsageError
+from harness.replay import ReplayClock
+from harness.report.progress import Lines
+from harness.types import CaseId, CaseResult, Precision, Ratios, RunRecord
+
+_CONFIG = pytest.StashKey[RunConfig]()
+_RECORD = pytest.StashKey[RunRecord]()
+
+MARKER = "real"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of ``voxgate bench``, with ``--vg-`` before them."""
+    group = parser.getgroup("voxgate", "real INT8 engines")
+    defaults = RunConfig()
+    group.addoption("--vg-models", default=",".join(DEFAULT_MODELS), help="models, by commas")
+    group.addoption("--vg-backend", default=",".join(DEFAULT_BACKENDS), help="backends, by commas")
+    group.addoption("--vg-task", default=DEFAULT_TASK, help="task")
+    group.addoption("--vg-precisions", default="", help="precisions; default: each backend's own")
+    group.addoption("--vg-quantizer", default="", help="quantizer; default: the backend's own")
+    group.addoption("--vg-calibration", default="", help="calibration method")
+    group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
+    group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
+    group.addoption("--vg-seconds", type=float, default=defaults.seconds_per_launch)
+    group.addoption("--vg-time-limit", type=float, default=defaults.time_limit_s)
+    group.addoption("--vg-cache-dir", type=Path, default=None, help="where artifacts are kept")
+    group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
+    group.addoption("--vg-record", type=Path, default=None, help="write the record here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything is collected."""
+    config.addinivalue_line("markers", f"{MARKER}: measures real engines (added to vg tests)")
+    config.addinivalue_line("markers", "vg_precisions(*names): only the cases of these precisions")
+    option = config.getoption
+    try:
+        config.stash[_CONFIG] = RunConfig(
+            models=split_names(option("--vg-models")),
+            task=option("--vg-task"),
+            backends=split_names(option("--vg-backend")),
+            precisions=cast("tuple[Precision, ...]", split_names(option("--vg-precisions"))),
+            quantizer=option("--vg-quantizer"),
+            calibration_method=option("--vg-calibration"),
+            threads=option("--vg-threads"),
+            launches=option("--vg-launches"),
+            seconds_per_launch=option("--vg-seconds"),
+            time_limit_s=option("--vg-time-limit"),
+            cache_dir=option("--vg-cache-dir"),
+            checkpoint_dir=option("--vg-checkpoint-dir"),
+            record=option("--vg-record"),
+        ).check()
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test a case, for those of the marked precisions."""
+    if "vg_case" not in metafunc.fixturenames:
+        return
+    wanted = {name for m in metafunc.definition.iter_markers("vg_precisions") for name in m.args}
+    cases = [
+        case
+        for case in metafunc.config.stash[_CONFIG].cases()
+        if not wanted or case.precision in wanted
+    ]
+    marked = [
+        pytest.param(case, id=str(case), marks=getattr(pytest.mark, MARKER)) for case in cases
+    ]
+    metafunc.parametrize("vg_case", marked, scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of the run, after the tests."""
+    record = terminalreporter.config.stash.get(_RECORD, None)
+    if record is None:
+        return
+    from rich.console import Console
+
+    from harness.report.table import print_record
+
+    terminalreporter.section("VoxGate")
+    stream = terminalreporter._tw._file  # noqa: SLF001 - the only way to its stream
+    console = Console(file=stream)
+    if not console.is_terminal:
+        console.width = 160
+    print_record(console, record)
+
+
+@pytest.fixture(scope="session")
+def vg_config(pytestconfig: pytest.Config) -> RunConfig:
+    """The checked configuration of this session."""
+    return pytestconfig.stash[_CONFIG]
+
+
+@pytest.fixture(scope="session")
+def vg_record(pytestconfig: pytest.Config, vg_config: RunConfig) -> RunRecord:
+    """The record of one run over every selected case; written where --vg-record says."""
+    if hasattr(pytestconfig, "workerinput"):
+        pytest.fail("latency cannot be measured under xdist; run without -n")
+    capture = cast("Any", pytestconfig.pluginmanager.getplugin("capturemanager"))
+    with capture.global_and_fixture_disabled():
+        sys.stderr.write("\n")
+        record = pipeline.bench(vg_config, Lines())
+    if vg_config.record is not None:
+        record_file.write(vg_config.record, record)
+    pytestconfig.stash[_RECORD] = record
+    return record
+
+
+@pytest.fixture
+def vg_row(vg_case: CaseId, vg_record: RunRecord) -> CaseResult:
+    """The case's row, measured or not."""
+    return next(row for row in vg_record.cases if row.case == vg_case)
+
+
+@pytest.fixture
+def vg_result(vg_row: CaseResult) -> CaseResult:
+    """The row of a measured case; skips where there is nothing to test."""
+    if vg_row.status != "ok":
+        pytest.skip(f"{vg_row.case} is {vg_row.status}: {vg_row.error or vg_row.reason}")
+    return vg_row
+
+
+@pytest.fixture
+def vg_ratios(vg_result: CaseResult, vg_record: RunRecord) -> Ratios:
+    """The case against FP32 of the same run; skips where FP32 was not measured."""
+    for ratios in vg_record.ratios:
+        found = (ratios.model, ratios.task, ratios.backend, ratios.precision)
+        if found == (vg_result.model, vg_result.task, vg_result.backend, vg_result.precision):
+            return ratios
+    pytest.skip(f"{vg_result.case} has no measured fp32 beside it")
+
+
+@pytest.fixture
+def vg_replay(benchmark: Any) -> Iterator[Callable[[CaseResult], None]]:
+    """Give pytest-benchmark the engine times that the workers measured.
+
+    The test must carry ``pytest.mark.benchmark(timer=harness.replay.CLOCK)``.
+    """
+    clock = benchmark._timer  # noqa: SLF001 - it has no public name
+    assert isinstance(clock, ReplayClock), "mark the test with benchmark(timer=CLOCK)"
+
+    def replay(row: CaseResult) -> None:
+        samples = [ns for launch in row.samples_ns for ns in launch]
+        clock.load(samples)
+        benchmark.pedantic(clock.play, rounds=len(samples), iterations=1, warmup_rounds=0)
+        benchmark.extra_info.update(_extra_info(row))
+
+    yield replay
+    clock.load(())
+
+
+def _extra_info(row: CaseResult) -> dict[str, object]:
+    coverage, dice, memory = row.int8_coverage, row.dice, row.memory_bytes
+    return {
+        "case": str(row.case),
+        "engine_bytes": row.engine_bytes,
+        "engine_sha256": row.engine_sha256,
+        "memory_peak_bytes": memory.peak if memory else None,
+        "memory_delta_bytes": memory.delta if memory else None,
+        "dice_mean": dice.mean if dice else None,
+        "dice_per_class": dice.per_class if dice else None,
+        "int8_macs": coverage.by_macs.int8 if coverage else None,
+        "build_s": row.build_s,
+    }

@@ -30,14 +30,16 @@ def quotient(above: float | None, below: float | None) -> float | None:
 
 def _ratios(case: CaseResult, reference: CaseResult) -> Ratios:
     ours, theirs = case.latency_ms, reference.latency_ms
+    assert ours is not None
+    assert theirs is not None
     return Ratios(
         model=case.model,
         task=case.task,
         backend=case.backend,
         precision=case.precision,
         size=quotient(reference.engine_bytes, case.engine_bytes),
-        latency=quotient(theirs and theirs.median, ours and ours.median),
-        latency_by_minima=quotient(theirs and theirs.min, ours and ours.min),
+        latency=quotient(theirs.median, ours.median),
+        latency_by_minima=quotient(theirs.min, ours.min),
         dice_mean_delta=(
             case.dice.mean - reference.dice.mean if case.dice and reference.dice else None
         ),

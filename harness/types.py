@@ -16,6 +16,8 @@ Status = Literal["ok", "failed", "unavailable"]
 SourceKind = Literal["spec", "weights", "onnx", "quantized"]
 QuantizedFormat = Literal["onnx-qdq", "openvino-ir"]
 Arithmetic = Literal["int8", "float", "unknown"]
+_Float = float  # the type, where a field of that name hides it
+
 MemoryScope = Literal["process-gpu", "device-gpu", "process-host"]
 
 
@@ -73,9 +75,9 @@ class ExecutedLayer:
 class Share:
     """Three parts of one whole; they add up to 1."""
 
-    int8: float
-    float: float
-    unmapped: float
+    int8: _Float
+    float: _Float
+    unmapped: _Float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +95,7 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeRequest:
-    """Is this backend here?"""
+    """Ask whether a backend is here."""
 
     backend: str
 

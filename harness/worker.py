@@ -47,9 +47,7 @@ def _answer(line: bytes) -> Answer:
         return Answer(error_type=type(error).__name__, error=str(error))
     except MemoryError as error:
         return Answer(error_type="WorkerMemoryError", error=f"out of memory: {error}")
-    except (
-        Exception
-    ) as error:  # the parent must learn of every failure, whatever library it is from
+    except Exception as error:  # noqa: BLE001 - the parent must learn of every failure
         traceback.print_exc()
         return Answer(error_type="HarnessError", error=f"{type(error).__name__}: {error}")
 

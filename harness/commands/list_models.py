@@ -17,32 +17,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Always 0."""
-    rows = [_row(spec) for spec in models.MODELS.values()]
     if options.json:
+        rows = [_row(spec) for spec in models.MODELS.values()]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return 0
     from rich.console import Console
     from rich.table import Table
 
     table = Table("model", "parameters", "trained for", "source")
-    for row in rows:
-        tasks = ", ".join(row["trained_for"]) or "–"
-        table.add_row(row["name"], f"{row['parameters']:,}", tasks, row["source"])
+    for spec in models.MODELS.values():
+        tasks = ", ".join(_trained_for(spec)) or "–"
+        table.add_row(spec.name, f"{spec.parameters:,}", tasks, spec.source)
     Console().print(table)
     return 0
 
 
 def _row(spec: models.ModelSpec) -> dict[str, object]:
-    folder = checkpoint_folder()
     return {
         "name": spec.name,
         "title": spec.title,
         "parameters": spec.parameters,
         "roi_multiple": spec.roi_multiple,
         "source": spec.source,
-        "trained_for": [
-            task
-            for task in datasets.TASKS
-            if (folder / f"{spec.name}-{task}.safetensors").is_file()
-        ],
+        "trained_for": _trained_for(spec),
     }
+
+
+def _trained_for(spec: models.ModelSpec) -> list[str]:
+    folder = checkpoint_folder()
+    return [t for t in datasets.TASKS if (folder / f"{spec.name}-{t}.safetensors").is_file()]

@@ -97,7 +97,7 @@ def _spread_centres(organs: int, generator: np.random.Generator) -> NDArray[np.f
 
 
 def _organ_mask(
-    axes: list[NDArray[np.float64]],
+    axes: Sequence[NDArray[np.float64]],
     centre: NDArray[np.float64],
     organs: int,
     generator: np.random.Generator,
@@ -114,7 +114,7 @@ def _organ_mask(
 
 def _render(
     label: LabelVolume,
-    axes: list[NDArray[np.float64]],
+    axes: Sequence[NDArray[np.float64]],
     organs: int,
     generator: np.random.Generator,
 ) -> FloatVolume:

@@ -20,7 +20,7 @@ _FEATURES = (32, 32, 64, 128, 256, 32)
 def _build(in_channels: int, classes: int) -> torch.nn.Module:
     from monai.networks.nets.basic_unet import BasicUNet
 
-    return BasicUNet(
+    network: torch.nn.Module = BasicUNet(
         spatial_dims=3,
         in_channels=in_channels,
         out_channels=classes,
@@ -28,6 +28,7 @@ def _build(in_channels: int, classes: int) -> torch.nn.Module:
         act="relu",
         norm="batch",
     )
+    return network
 
 
 SPEC = ModelSpec(

@@ -36,7 +36,8 @@ class QuantizerSpec:
         if not method:
             return self.methods[0]
         if method not in self.methods:
-            raise unknown_name(f"calibration method of {self.name}", method, self.methods)
+            kind = f"calibration method of {self.name}"
+            raise unknown_name(kind, method, self.methods)
         return method
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _DASH = "–"
 _MB = 1e6
 _MIB = 2**20
+_MOST_CLASSES = 4  # the record has them all
 
 
 def print_record(console: Console, record: RunRecord) -> None:
@@ -62,24 +63,30 @@ def build_table(record: RunRecord) -> Table:
 
 def row_cells(case: CaseResult, ratios: Ratios | None) -> tuple[str, ...]:
     """The cells of a case; what was not measured is a dash."""
-    if case.status != "ok" and case.latency_ms is None:
-        return (case.model, case.backend, case.precision, case.status, *[_DASH] * 9)
-    latency, dice, memory = case.latency_ms, case.dice, case.memory_bytes
-    coverage = case.int8_coverage
+    shown = case.precision if case.status == "ok" else f"{case.precision} ({case.status})"
+    size = case.engine_bytes
     return (
         case.model,
         case.backend,
-        case.precision if case.status == "ok" else f"{case.precision} ({case.status})",
-        _format(case.engine_bytes and case.engine_bytes / _MB, ".2f"),
-        _format(ratios and ratios.size, ".2f", "x"),
-        _format(latency and latency.median, ".1f"),
-        _format(ratios and ratios.latency, ".2f", "x"),
-        _format(dice and dice.mean, ".4f"),
-        _format(ratios and ratios.dice_mean_delta, "+.4f"),
-        " ".join(_format(value, ".3f") for value in dice.per_class.values()) if dice else _DASH,
-        f"{coverage.by_macs.int8:.1%}" if coverage else _DASH,
-        _format(memory and memory.delta / _MIB, ".0f"),
+        shown,
+        _format(None if size is None else size / _MB, ".2f"),
+        _format(ratios.size if ratios else None, ".2f", "x"),
+        _format(case.latency_ms.median if case.latency_ms else None, ".1f"),
+        _format(ratios.latency if ratios else None, ".2f", "x"),
+        *_accuracy_cells(case, ratios),
+        _format(case.memory_bytes.delta / _MIB if case.memory_bytes else None, ".0f"),
         _format(case.build_s, ".1f", " *" if case.build_cached else ""),
+    )
+
+
+def _accuracy_cells(case: CaseResult, ratios: Ratios | None) -> tuple[str, ...]:
+    dice, coverage = case.dice, case.int8_coverage
+    by_class = [_format(value, ".3f") for value in dice.per_class.values()] if dice else []
+    return (
+        _format(dice.mean if dice else None, ".4f"),
+        _format(ratios.dice_mean_delta if ratios else None, "+.4f"),
+        " ".join(by_class[:_MOST_CLASSES]) or _DASH,
+        _format(coverage.by_macs.int8 if coverage else None, ".1%"),
     )
 
 

@@ -86,7 +86,8 @@ def _relative_error(
     if output.shape != reference.shape:
         msg = f"ONNX returns {output.shape}, PyTorch {reference.shape}"
         raise ExportError(msg)
-    return float(np.abs(output - reference).max() / np.abs(reference).max())
+    difference = output.astype(np.float32) - reference
+    return float(np.abs(difference).max() / np.abs(reference).max())
 
 
 def _folder_bytes(path: Path) -> int:

@@ -43,7 +43,7 @@ def check_disjoint(prepared: Prepared) -> None:
             getattr(p, key) for p in prepared.evaluation
         }
         if shared:
-            msg = f"calibration and evaluation share the {key} {sorted(shared)[0]}; split them anew"
+            msg = f"calibration and evaluation share the {key} {min(shared)}; split them anew"
             raise HarnessError(msg)
 
 

@@ -1,0 +1,36 @@
+"""Quantization keeps the segmentation: Dice per class, against FP32 of the same run."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.types import CaseResult, Ratios
+
+# What the shipped checkpoints reach; a lower FP32 would make every comparison meaningless.
+FP32_DICE = {("unet", "mni152"): 0.94}
+
+MAX_MEAN_LOSS = 0.002
+MAX_CLASS_LOSS = 0.004
+
+
+@pytest.mark.vg_precisions("fp32")
+def test_fp32_segments_every_class(vg_result: CaseResult) -> None:
+    wanted = FP32_DICE.get((vg_result.model, vg_result.task))
+    if wanted is None:
+        pytest.skip(f"no reference Dice for {vg_result.model} on {vg_result.task}")
+    assert vg_result.dice is not None
+    low = {name: d for name, d in vg_result.dice.per_class.items() if d is None or d < wanted}
+    assert not low
+
+
+@pytest.mark.vg_precisions("fake-int8", "int8", "bf16")
+def test_mean_dice_is_kept(vg_ratios: Ratios) -> None:
+    assert vg_ratios.dice_mean_delta is not None
+    assert vg_ratios.dice_mean_delta >= -MAX_MEAN_LOSS
+
+
+@pytest.mark.vg_precisions("fake-int8", "int8", "bf16")
+def test_no_class_is_lost(vg_ratios: Ratios) -> None:
+    deltas = vg_ratios.dice_per_class_delta
+    assert deltas
+    assert not {name: delta for name, delta in deltas.items() if delta < -MAX_CLASS_LOSS}

@@ -1,0 +1,30 @@
+"""Every selected case is built and measured; nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.types import CaseResult
+
+MAX_EXPORT_ERROR = 1e-4
+
+
+def test_case_is_built_and_measured(vg_row: CaseResult) -> None:
+    assert vg_row.status == "ok", f"{vg_row.status}: {vg_row.error or vg_row.reason}"
+
+
+def test_onnx_computes_what_pytorch_computes(vg_result: CaseResult) -> None:
+    if vg_result.export_relative_error is None:
+        pytest.skip(f"{vg_result.backend} is not built from ONNX")
+    assert vg_result.export_relative_error <= MAX_EXPORT_ERROR
+
+
+@pytest.mark.vg_precisions("fake-int8", "int8")
+def test_calibration_is_recorded(vg_result: CaseResult) -> None:
+    if vg_result.backend == "fake":
+        pytest.skip("the fake backend calibrates nothing")
+    assert vg_result.calibration is not None
+    assert vg_result.calibration.cases
+    assert vg_result.dice is not None
+    calibrated = {patch.name for patch in vg_result.calibration.patches}
+    assert calibrated.isdisjoint(vg_result.dice.per_case)

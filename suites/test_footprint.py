@@ -1,0 +1,21 @@
+"""Engine size: INT8 is really smaller, and a simulation is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.types import Ratios
+
+MIN_INT8_SIZE_RATIO = 3.5
+
+
+@pytest.mark.vg_precisions("int8")
+def test_int8_engine_is_smaller(vg_ratios: Ratios) -> None:
+    assert vg_ratios.size is not None
+    assert vg_ratios.size >= MIN_INT8_SIZE_RATIO
+
+
+@pytest.mark.vg_precisions("fake-int8")
+def test_fake_engine_is_not_smaller(vg_ratios: Ratios) -> None:
+    assert vg_ratios.size is not None
+    assert vg_ratios.size <= 1.0

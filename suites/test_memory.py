@@ -1,0 +1,33 @@
+"""Memory of the process that runs an engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.types import CaseResult, RunRecord
+
+SLACK_BYTES = 64 * 2**20
+
+
+def test_memory_is_measured(vg_result: CaseResult) -> None:
+    memory = vg_result.memory_bytes
+    assert memory is not None
+    assert 0 < memory.baseline <= memory.peak
+    assert memory.delta == memory.peak - memory.baseline
+
+
+@pytest.mark.vg_precisions("int8")
+def test_int8_needs_no_more_memory_than_fp32(vg_result: CaseResult, vg_record: RunRecord) -> None:
+    fp32 = next(
+        (
+            row.memory_bytes
+            for row in vg_record.cases
+            if (row.model, row.backend, row.precision)
+            == (vg_result.model, vg_result.backend, "fp32")
+        ),
+        None,
+    )
+    if fp32 is None:
+        pytest.skip("fp32 was not measured in this run")
+    assert vg_result.memory_bytes is not None
+    assert vg_result.memory_bytes.delta <= fp32.delta + SLACK_BYTES
