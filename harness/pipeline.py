@@ -76,7 +76,8 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=read_environment(
-            config.thread_count, {name: p.version for name, p in probes.items() if p.available}
+            config.thread_count,
+            {name: p.version for name, p in probes.items() if isinstance(p, Probe) and p.available},
         ),
         config=_config_facts(config),
         cases=results,
@@ -116,18 +117,24 @@ def inspect_case(
     return _graph(case, workshop), run_job(jobs.RUN, quick, limits).layers
 
 
-def _probe(config: RunConfig, limits: Limits, reporter: Reporter) -> dict[str, Probe]:
-    probes = {}
+def _probe(
+    config: RunConfig, limits: Limits, reporter: Reporter
+) -> dict[str, Probe | HarnessError]:
+    """What each backend says of itself, or how it failed to."""
+    probes: dict[str, Probe | HarnessError] = {}
     for name in config.backends:
         reporter.say(f"looking for {backends.get(name).title}")
         try:
             probes[name] = run_job(jobs.PROBE, ProbeRequest(backend=name), limits)
         except HarnessError as error:
-            probes[name] = Probe(available=False, reason=f"{name} could not be probed: {error}")
+            probes[name] = error  # broken, which is not the same as missing
     return probes
 
 
-def _build(run: _CaseRun, probe: Probe, workshop: Workshop) -> None:
+def _build(run: _CaseRun, probe: Probe | HarnessError, workshop: Workshop) -> None:
+    if isinstance(probe, HarnessError):
+        run.error = probe
+        return
     try:
         backends.require(run.case.backend, run.case.precision, probe)
         workshop.patches()

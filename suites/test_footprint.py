@@ -7,6 +7,7 @@ import pytest
 from harness.types import Ratios
 
 MIN_INT8_SIZE_RATIO = 3.5
+SAME_SIZE = 1.02  # names and metadata differ a little between two graphs
 
 
 @pytest.mark.vg_precisions("int8")
@@ -18,4 +19,4 @@ def test_int8_engine_is_smaller(vg_ratios: Ratios) -> None:
 @pytest.mark.vg_precisions("fake-int8")
 def test_fake_engine_is_not_smaller(vg_ratios: Ratios) -> None:
     assert vg_ratios.size is not None
-    assert vg_ratios.size <= 1.0
+    assert vg_ratios.size <= SAME_SIZE

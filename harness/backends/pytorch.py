@@ -48,7 +48,7 @@ class PyTorch:
             return Probe(available=False, reason=str(error))
         cuda = torch.cuda.is_available()
         device = torch.cuda.get_device_name() if cuda else "CPU"
-        return Probe(available=True, version=torch.__version__, device=device)
+        return Probe(available=True, version=str(torch.__version__), device=device)
 
     def build(self, source: str, options: EngineOptions) -> bytes:
         """The weights, after the network has accepted them."""

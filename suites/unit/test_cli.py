@@ -1,0 +1,198 @@
+"""The command line as a user meets it: codes, messages, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import record
+from harness.cli import main
+
+FAKE = ["--backend", "fake", "--task", "phantom-mini", "--seconds", "0", "--launches", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXGATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_bench_prints_the_table_and_writes_the_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out" / "r.json"
+    assert main(["bench", *FAKE, "--record", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "certificate of unet/phantom-mini/fake/int8: granted" in printed
+    assert f"record: {path}" in printed
+    assert len(record.read(path).cases) == 3
+
+
+def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
+    assert main(["bench", *FAKE, "--precisions", "fp32"]) == 0
+    assert len(list((tmp_path / "records").glob("*Z.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: unet"),
+        ("--task", "brain", "unknown task 'brain'. Choose from: mni152, phantom, phantom-mini"),
+        ("--backend", "openvin", "Did you mean 'openvino'?"),
+        ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
+        ("--quantizer", "magic", "unknown quantizer 'magic'"),
+        ("--calibration", "mse", "unknown calibration method"),
+        ("--launches", "0", "launches is 0; it must be at least 1"),
+        ("--threads", "-1", "threads is -1"),
+        ("--memory-limit", "-2", "must be positive"),
+    ],
+)
+def test_a_wrong_option_is_usage_and_lists_the_choices(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, words: str
+) -> None:
+    assert main(["bench", option, value]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_usage() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--frobnicate"])
+    assert stop.value.code == 2
+
+
+def test_a_failed_case_exits_4_and_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=nan")
+    path = tmp_path / "r.json"
+    assert main(["bench", *FAKE, "--record", str(path)]) == 4
+    assert "FAILED unet/phantom-mini/fake/int8" in capsys.readouterr().out
+    assert [row.status for row in record.read(path).cases] == ["ok", "ok", "failed"]
+
+
+def test_a_pipe_gets_lines_and_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", *FAKE, "--precisions", "fp32"])
+    lines = capsys.readouterr().err.splitlines()
+    assert any("building unet/phantom-mini/fake/fp32" in line for line in lines)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--precisions", "fp32"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child) as process:
+        os.close(child)
+        shown = b""
+        while chunk := _read(parent):
+            shown += chunk
+        assert process.wait() == 0
+    os.close(parent)
+    assert b"\x1b[" in shown
+    assert b"measuring" in shown
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux reports the closed other end of a terminal as an error
+        return b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_file_and_no_process(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "r.json"
+    environment = {**os.environ, "VOXGATE_FAKE_FAULT": "fp32=hang"}
+    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--record", str(path)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "measuring" not in process.stderr.readline():
+            pass
+        time.sleep(0.5)  # the worker needs a moment to hang
+        workers = psutil.Process(process.pid).children(recursive=True)
+        assert workers
+        process.send_signal(number)
+        assert process.wait(10) == 130
+        assert "interrupted" in process.stderr.read()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+    assert not path.exists()
+    assert not list((tmp_path / "cache").rglob(".making-*"))
+
+
+def test_models_lists_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    (unet,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "unet"]
+    assert unet["parameters"] == 5_749_443
+    assert "mni152" in unet["trained_for"]
+    assert main(["models"]) == 0
+    assert "5,749,443" in capsys.readouterr().out
+
+
+def test_inspect_shows_layers_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "unet/phantom-mini/fake/int8", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["coverage"]["by_macs"]["int8"] == 1.0
+    assert [layer["arithmetic"] for layer in found["layers"]] == ["int8", "int8"]
+
+
+def test_inspect_takes_an_engine_of_the_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["bench", *FAKE, "--precisions", "int8"])
+    (engine,) = (tmp_path / "cache").glob("engine/*/engine.bin")
+    capsys.readouterr()
+    assert main(["inspect", str(engine)]) == 0
+    assert "MACs: 100.0% int8" in capsys.readouterr().out
+    engine.write_bytes(b"damaged")
+    assert main(["inspect", str(engine)]) == 4
+    assert "SHA-256" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        ("unet", 2, "write model/task/backend/precision"),
+        ("unet/mni152/openvino/int9", 2, "unknown precision 'int9'"),
+        ("nosuch/mni152/openvino/int8", 2, "unknown model 'nosuch'"),
+        ("/no/such/engine.bin", 2, "no engine file at"),
+        ("unet/phantom-mini/fake/bf16", 4, "cannot build bf16"),
+    ],
+)
+def test_inspect_refuses_what_it_does_not_know(
+    capsys: pytest.CaptureFixture[str], target: str, code: int, words: str
+) -> None:
+    assert main(["inspect", target]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_doctor_says_what_runs_here(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    int8 = [name for name, b in found["backends"].items() if "int8" in b["precisions"]]
+    assert code == (0 if int8 else 4)
+    assert all(b["available"] or b["reason"] for b in found["backends"].values())
+    assert "float" in found["backends"]["onnxruntime"]["refused"]["int8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--models", "nosuch"], "unknown model"),
+        (["--task", "nosuch"], "unknown task"),
+        (["--steps", "0"], "--steps is 0"),
+    ],
+)
+def test_train_checks_before_it_works(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main(["train", *arguments]) == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""Workers: answers come back, and every way of losing one becomes the right error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import jobs
+from harness.errors import (
+    BuildError,
+    EngineOutputError,
+    HarnessError,
+    UsageError,
+    WorkerCrashError,
+    WorkerMemoryError,
+    WorkerTimeoutError,
+)
+from harness.launcher import Limits, run_job
+from harness.types import (
+    BuildRequest,
+    EngineOptions,
+    PrepareRequest,
+    Probe,
+    ProbeRequest,
+    RunRequest,
+)
+
+TASK = "phantom-mini"
+OPTIONS = EngineOptions(precision="int8", threads=1, model="unet", task=TASK)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("patches")
+    run_job(jobs.PREPARE, PrepareRequest(task=TASK, folder=str(folder)), Limits(seconds=60))
+    request = BuildRequest(backend="fake", options=OPTIONS, source="", folder=str(folder))
+    run_job(jobs.BUILD, request, Limits(seconds=60))
+    return folder
+
+
+def launch(folder: Path, limits: Limits) -> object:
+    request = RunRequest(
+        backend="fake",
+        options=OPTIONS,
+        engine=str(folder / "engine.bin"),
+        images=str(folder / "evaluation_images.npy"),
+        labels=str(folder / "evaluation_labels.npy"),
+        cases=("a", "b", "c", "d"),
+        classes=("background", "organ-1", "organ-2", "organ-3"),
+        warmups=2,
+        min_samples=3,
+        max_samples=4,
+        seconds=0.0,
+        evaluate=True,
+    )
+    return run_job(jobs.RUN, request, limits)
+
+
+def test_a_probe_answers() -> None:
+    probe = run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60))
+    assert probe == Probe(available=True, version="1", device="none")
+
+
+def test_an_error_keeps_its_class_and_words() -> None:
+    with pytest.raises(UsageError, match="unknown backend 'nosuch'"):
+        run_job(jobs.PROBE, ProbeRequest(backend="nosuch"), Limits(seconds=60))
+
+
+def test_a_foreign_error_is_a_harness_error_with_its_type() -> None:
+    missing = PrepareRequest(task=TASK, folder="/nonexistent/folder")
+    with pytest.raises(HarnessError, match="FileNotFoundError"):
+        run_job(jobs.PREPARE, missing, Limits(seconds=60))
+
+
+def test_what_libraries_print_does_not_spoil_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONVERBOSE", "1")  # floods standard error
+    assert run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60)).available
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("nan", EngineOutputError, "NaN or infinite"),
+        ("shape", EngineOutputError, "returned shape"),
+        ("crash", WorkerCrashError, "SIGKILL"),
+        ("exit", WorkerCrashError, "exited with code 7 and no answer.*gone without an answer"),
+    ],
+)
+def test_a_faulty_engine_is_named(
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    error: type[HarnessError],
+    words: str,
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}")
+    with pytest.raises(error, match=words):
+        launch(prepared, Limits(seconds=60))
+
+
+def test_a_hanging_worker_is_killed(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=hang")
+    start = time.monotonic()
+    with pytest.raises(WorkerTimeoutError, match="did not finish in 1 s"):
+        launch(prepared, Limits(seconds=1))
+    assert time.monotonic() - start < 10
+    assert not workers_of(os.getpid())
+
+
+def test_a_hoarding_worker_is_killed(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=memory")
+    with pytest.raises(WorkerMemoryError, match=r"used \d+ MiB, more than its limit of 512 MiB"):
+        launch(prepared, Limits(seconds=60, memory_bytes=512 * 2**20))
+
+
+def test_a_foreign_engine_is_refused(prepared: Path, tmp_path: Path) -> None:
+    for name in ("evaluation_images.npy", "evaluation_labels.npy"):
+        (tmp_path / name).symlink_to(prepared / name)
+    (tmp_path / "engine.bin").write_bytes(b"\x00 not an engine")
+    with pytest.raises(BuildError, match="not a fake engine"):
+        launch(tmp_path, Limits(seconds=60))
+
+
+def test_an_interpreter_without_the_harness_is_a_crash_with_its_words(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho no module named harness >&2\nexit 3\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerCrashError, match=r"code 3 and no answer.*no module named harness"):
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60), python=str(python))
+
+
+HANGING = """
+import os, sys, time
+from harness import launcher
+with open(os.devnull, "wb") as sink:
+    process = launcher._start(sys.executable, sink, sink)
+    print(process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_worker_does_not_outlive_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    assert worker.is_running()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs([worker], timeout=10)
+    assert not alive
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(pid).children(recursive=True)
+        if child.is_running() and "harness.worker" in " ".join(child.cmdline())
+    ]
+
+
+def test_the_parent_imports_no_sdk() -> None:
+    script = (
+        "import sys, harness.cli, harness.plugin, harness.pipeline\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'openvino', 'nncf', 'modelopt', 'monai', 'nilearn'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,151 @@
+"""The whole line with the fake backend: what is recorded, and what one bad case does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import pipeline, record
+from harness.config import RunConfig
+from harness.errors import EXIT_FAILED, EXIT_PASS
+from harness.report.progress import Silent
+from harness.types import CaseResult, RunRecord
+
+
+def bench(config: RunConfig) -> RunRecord:
+    return pipeline.bench(config, Silent())
+
+
+def rows(result: RunRecord) -> dict[str, CaseResult]:
+    return {row.precision: row for row in result.cases}
+
+
+def test_every_case_is_measured(fake_config: RunConfig) -> None:
+    result = bench(fake_config)
+    assert [row.precision for row in result.cases] == ["fp32", "fake-int8", "int8"]
+    assert {row.status for row in result.cases} == {"ok"}
+    assert pipeline.exit_code(result) == EXIT_PASS
+    int8 = rows(result)["int8"]
+    assert int8.latency_ms is not None
+    assert int8.latency_ms.n == 4
+    assert int8.certificate is not None
+    assert int8.certificate.granted
+
+
+def test_the_record_survives_its_file(fake_config: RunConfig, tmp_path: Path) -> None:
+    result = bench(fake_config)
+    record.write(tmp_path / "record.json", result)
+    assert record.read(tmp_path / "record.json") == result
+
+
+def test_launches_are_interleaved_and_reversed(fake_config: RunConfig) -> None:
+    found = rows(bench(fake_config))
+    orders = {name: [launch.order for launch in row.launches] for name, row in found.items()}
+    assert orders == {"fp32": [0, 5], "fake-int8": [1, 4], "int8": [2, 3]}
+
+
+def test_a_second_run_builds_nothing_and_measures_anew(fake_config: RunConfig) -> None:
+    first, second = bench(fake_config), bench(fake_config)
+    assert (first.timing.artifacts_built, first.timing.artifacts_reused) == (4, 0)
+    assert (second.timing.artifacts_built, second.timing.artifacts_reused) == (0, 4)
+    assert all(row.build_cached for row in second.cases)
+    assert all(row.samples_ns for row in second.cases)
+
+
+def test_a_damaged_engine_is_built_again(fake_config: RunConfig) -> None:
+    bench(fake_config)
+    for engine in fake_config.cache_root.glob("engine/*/engine.bin"):
+        engine.write_bytes(b"damaged")
+    again = bench(fake_config)
+    assert pipeline.exit_code(again) == EXIT_PASS
+    assert again.timing.artifacts_built == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error_type", "words"),
+    [
+        ("nan", "EngineOutputError", "NaN"),
+        ("shape", "EngineOutputError", "expected (1, 4, 32, 32, 32)"),
+        ("crash", "WorkerCrashError", "SIGKILL"),
+        ("build", "BuildError", "conv2"),
+        ("float", "NotInt8Error", "conv1, conv2"),
+    ],
+)
+def test_one_failed_case_leaves_the_others(
+    fake_config: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    error_type: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}")
+    result = bench(fake_config)
+    found = rows(result)
+    assert found["int8"].status == "failed"
+    assert found["int8"].error_type == error_type
+    assert words in (found["int8"].error or "")
+    assert found["fp32"].status == found["fake-int8"].status == "ok"
+    assert pipeline.exit_code(result) == EXIT_FAILED
+
+
+def test_a_hang_fails_the_case(fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=hang")
+    found = rows(bench(replace(fake_config, time_limit_s=1.5)))
+    assert found["int8"].error_type == "WorkerTimeoutError"
+    assert found["fp32"].status == "ok"
+
+
+def test_running_out_of_memory_fails_the_case(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=memory")
+    found = rows(bench(replace(fake_config, memory_limit_bytes=512 * 2**20)))
+    assert found["int8"].error_type == "WorkerMemoryError"
+    assert found["fp32"].status == "ok"
+
+
+def test_a_missing_backend_is_unavailable_and_no_pass(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=missing")
+    result = bench(fake_config)
+    assert {row.status for row in result.cases} == {"unavailable"}
+    assert "pip install" in (result.cases[0].reason or "")
+    assert pipeline.exit_code(result) == EXIT_FAILED
+
+
+def test_a_precision_that_a_backend_lacks_is_unavailable(fake_config: RunConfig) -> None:
+    result = bench(replace(fake_config, precisions=("fp32", "bf16")))
+    assert [row.status for row in result.cases] == ["ok", "unavailable"]
+    assert pipeline.exit_code(result) == EXIT_FAILED
+
+
+def test_an_unavailable_case_says_why_even_for_a_real_backend(fake_config: RunConfig) -> None:
+    config = replace(fake_config, backends=("onnxruntime",), precisions=("int8",))
+    (row,) = bench(config).cases
+    assert row.status == "unavailable"
+    assert "openvino" in (row.reason or "")
+
+
+def test_a_missing_checkpoint_fails_by_name(fake_config: RunConfig) -> None:
+    (row,) = bench(replace(fake_config, backends=("pytorch",))).cases
+    assert row.status == "failed"
+    assert "unet-phantom-mini.safetensors" in (row.error or "")
+    assert "voxgate train" in (row.error or "")
+
+
+def test_an_empty_record_is_no_pass(fake_config: RunConfig) -> None:
+    empty = replace(bench(replace(fake_config, precisions=("fp32",))), cases=())
+    assert pipeline.exit_code(empty) == EXIT_FAILED
+
+
+def test_worse_segmentation_shows_in_the_ratios(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=worse")
+    ratios = {r.precision: r for r in bench(fake_config).ratios}
+    assert ratios["int8"].dice_mean_delta is not None
+    assert ratios["int8"].dice_mean_delta < -0.1
+    assert ratios["fake-int8"].dice_mean_delta == 0.0

@@ -1,0 +1,141 @@
+"""pytest inside pytest: each option of the plugin, with the fake backend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import record
+
+pytest_plugins = ["pytester"]
+
+SUITES = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    monkeypatch.setenv("VOXGATE_CACHE", str(pytester.path / "cache"))
+    for suite in SUITES.glob("test_*.py"):
+        (pytester.path / suite.name).write_text(suite.read_text())
+    return Runner(pytester)
+
+
+class Runner:
+    """Runs the real suites on the fake backend in a process of their own."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.path = pytester.path
+        self._pytester = pytester
+
+    def __call__(self, *arguments: str) -> pytest.RunResult:
+        return self._pytester.runpytest_subprocess(
+            "-p", "harness.plugin", "--import-mode=importlib", "--vg-backend=fake",
+            "--vg-task=phantom-mini", "--vg-seconds=0", "--vg-launches=1", "-ra", *arguments,
+        )  # fmt: skip
+
+
+def test_the_suites_pass_and_print_the_table(run: Runner) -> None:
+    result = run()
+    assert result.ret == 0
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] == 22
+    assert "failed" not in outcomes
+    result.stdout.fnmatch_lines(
+        ["*VoxGate*", "*certificate of unet/phantom-mini/fake/int8: granted"]
+    )
+
+
+def test_benchmark_sees_engine_time_and_facts(run: Runner) -> None:
+    assert run("test_latency.py", "--benchmark-json=b.json", "--vg-record=r.json").ret == 0
+    rows = {str(row.case): row for row in record.read(run.path / "r.json").cases}
+    benchmarks = json.loads((run.path / "b.json").read_text())["benchmarks"]
+    assert len(benchmarks) == 3
+    for benchmark in benchmarks:
+        row = rows[benchmark["extra_info"]["case"]]
+        samples_s = [ns / 1e9 for launch in row.samples_ns for ns in launch]
+        assert benchmark["stats"]["rounds"] == len(samples_s)
+        assert benchmark["stats"]["min"] == pytest.approx(min(samples_s))
+        assert benchmark["stats"]["mean"] == pytest.approx(sum(samples_s) / len(samples_s))
+        assert benchmark["extra_info"]["engine_bytes"] == row.engine_bytes
+        assert benchmark["extra_info"]["memory_peak_bytes"] > 0
+        assert benchmark["extra_info"]["dice_mean"] > 0.9
+        assert benchmark["extra_info"]["int8_macs"] == (1.0 if row.precision == "int8" else 0.0)
+
+
+def test_precisions_select_cases(run: Runner) -> None:
+    result = run("test_builds.py", "--vg-precisions=fp32", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*test_case_is_built_and_measured?unet/phantom-mini/fake/fp32?*"])
+    result.stdout.no_fnmatch_line("*fake/int8*")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--vg-models=unett", "unknown model 'unett'. Did you mean 'unet'?"),
+        ("--vg-task=brain", "unknown task 'brain'"),
+        ("--vg-backend=tensorflow", "unknown backend 'tensorflow'"),
+        ("--vg-precisions=int4", "unknown precision 'int4'"),
+        ("--vg-quantizer=magic", "unknown quantizer 'magic'"),
+        ("--vg-calibration=mse", "unknown calibration method of nncf 'mse'"),
+        ("--vg-launches=0", "launches is 0"),
+        ("--vg-threads=-1", "threads is -1"),
+        ("--vg-time-limit=0", "time_limit_s is 0"),
+    ],
+)
+def test_a_wrong_option_stops_before_collection(
+    pytester: pytest.Pytester, option: str, words: str
+) -> None:
+    result = pytester.runpytest_subprocess("-p", "harness.plugin", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("fault", "test", "words"),
+    [
+        ("int8=float", "test_case_is_built_and_measured", "does not compute in INT8"),
+        ("int8=float", "test_certificate_is_granted", "NO: 0.0% of multiply-accumulates"),
+        ("int8=worse", "test_mean_dice_is_kept", "dice_mean_delta"),
+        ("int8=worse", "test_no_class_is_lost", "organ-"),
+        ("int8=crash", "test_case_is_built_and_measured", "SIGKILL"),
+    ],
+)
+def test_a_bad_engine_is_red(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, fault: str, test: str, words: str
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
+    result = run("-k", test)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert words in result.stdout.str()
+
+
+def test_an_unavailable_backend_is_red_and_its_other_tests_skip(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=missing")
+    result = run()
+    outcomes = result.parseoutcomes()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert outcomes["failed"] == 3
+    assert "passed" not in outcomes
+    result.stdout.fnmatch_lines(["SKIPPED*is unavailable: fake is missing*"])
+
+
+def test_the_cache_and_limits_are_taken_from_the_options(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("test_builds.py", "--vg-cache-dir=elsewhere", "--vg-threads=1").ret == 0
+    assert list((run.path / "elsewhere").glob("engine/*/engine.bin"))
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=hang")
+    result = run("test_builds.py", "--vg-time-limit=1")
+    assert "did not finish in 1 s" in result.stdout.str()
+
+
+def test_checkpoints_are_taken_from_the_option(run: Runner) -> None:
+    result = run(
+        "test_builds.py", "--vg-backend=pytorch", "--vg-task=mni152", "--vg-checkpoint-dir=mine"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "no checkpoint of unet for mni152 at mine" in result.stdout.str()
