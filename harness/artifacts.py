@@ -19,10 +19,9 @@ from harness.errors import ArtifactError, HarnessError
 from harness.files import sha256_file
 from harness.fingerprint import source_fingerprint
 from harness.launcher import Limits, run_job
-from harness.types import (
+from harness.requests import (
     BuildRequest,
     Built,
-    CaseId,
     EngineOptions,
     Expanded,
     ExpandRequest,
@@ -33,6 +32,7 @@ from harness.types import (
     Quantized,
     QuantizeRequest,
 )
+from harness.types import CaseId
 
 Made = TypeVar("Made")
 Announce = Callable[[str], None]

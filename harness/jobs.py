@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness import types
+from harness import requests
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -32,44 +32,44 @@ class Job(Generic[Request, Result]):
 PROBE = Job(
     name="probe",
     target="harness.stages.probe:probe",
-    request=types.ProbeRequest,
-    result=types.Probe,
+    request=requests.ProbeRequest,
+    result=requests.Probe,
 )
 PREPARE = Job(
     name="prepare",
     target="harness.stages.prepare:prepare",
-    request=types.PrepareRequest,
-    result=types.Prepared,
+    request=requests.PrepareRequest,
+    result=requests.Prepared,
 )
 EXPAND = Job(
     name="expand",
     target="harness.stages.expand:expand",
-    request=types.ExpandRequest,
-    result=types.Expanded,
+    request=requests.ExpandRequest,
+    result=requests.Expanded,
 )
 EXPORT = Job(
     name="export",
     target="harness.stages.export:export",
-    request=types.ExportRequest,
-    result=types.Exported,
+    request=requests.ExportRequest,
+    result=requests.Exported,
 )
 QUANTIZE = Job(
     name="quantize",
     target="harness.stages.quantize:quantize",
-    request=types.QuantizeRequest,
-    result=types.Quantized,
+    request=requests.QuantizeRequest,
+    result=requests.Quantized,
 )
 BUILD = Job(
     name="build",
     target="harness.stages.build:build",
-    request=types.BuildRequest,
-    result=types.Built,
+    request=requests.BuildRequest,
+    result=requests.Built,
 )
 RUN = Job(
     name="run",
     target="harness.measure:run",
-    request=types.RunRequest,
-    result=types.RunResult,
+    request=requests.RunRequest,
+    result=requests.RunResult,
 )
 
 JOBS: dict[str, Job[Any, Any]] = {

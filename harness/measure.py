@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from harness import backends
 from harness.backends import Session
+from harness.requests import RunRequest, RunResult
 from harness.stages import evaluate, latency
 from harness.stages.memory import HostMemory
-from harness.types import Dice, Launch, RunRequest, RunResult
+from harness.types import Dice, Launch
 
 
 def run(request: RunRequest) -> RunResult:

@@ -20,19 +20,15 @@ from harness.launcher import Limits, run_job
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
+from harness.requests import Built, Probe, ProbeRequest, RunRequest, RunResult
 from harness.stages import latency
 from harness.types import (
-    Built,
     Calibration,
     CaseId,
     CaseResult,
     ExecutedLayer,
     GraphFacts,
-    Probe,
-    ProbeRequest,
     RunRecord,
-    RunRequest,
-    RunResult,
     Timing,
 )
 

@@ -6,7 +6,8 @@ import importlib
 
 from harness.backends.base import Backend, BackendSpec, Session
 from harness.errors import UnavailableError, unknown_name
-from harness.types import GraphFacts, GraphNode, Precision, Probe
+from harness.requests import Probe
+from harness.types import GraphFacts, GraphNode, Precision
 
 __all__ = ["BACKENDS", "Backend", "BackendSpec", "Session", "get", "load", "require"]
 

@@ -9,15 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import (
-    EngineOptions,
-    ExecutedLayer,
-    GraphFacts,
-    Precision,
-    Probe,
-    QuantizedFormat,
-    SourceKind,
-)
+from harness.requests import EngineOptions, Probe
+from harness.types import ExecutedLayer, GraphFacts, Precision, QuantizedFormat, SourceKind
 
 Tensor = NDArray[np.float32]
 

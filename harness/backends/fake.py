@@ -20,7 +20,8 @@ from harness import datasets
 from harness.backends.base import Tensor
 from harness.errors import BuildError, unknown_name
 from harness.files import sha256_bytes
-from harness.types import EngineOptions, ExecutedLayer, Precision, Probe
+from harness.requests import EngineOptions, Probe
+from harness.types import ExecutedLayer, Precision
 
 FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
 FAULTS = ("nan", "shape", "crash", "exit", "hang", "memory", "float", "build", "missing", "worse")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Tensor
 from harness.errors import BuildError, UnavailableError
-from harness.types import EngineOptions, ExecutedLayer, Probe
+from harness.requests import EngineOptions, Probe
+from harness.types import ExecutedLayer
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from harness.backends.base import Tensor
 from harness.errors import BuildError, UnavailableError
-from harness.types import Arithmetic, EngineOptions, ExecutedLayer, Precision, Probe
+from harness.requests import EngineOptions, Probe
+from harness.types import Arithmetic, ExecutedLayer, Precision
 
 if TYPE_CHECKING:
     import openvino

@@ -17,7 +17,7 @@ from harness import datasets, models
 from harness.backends.base import Tensor
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
-from harness.types import EngineOptions, Probe
+from harness.requests import EngineOptions, Probe
 
 if TYPE_CHECKING:
     import torch

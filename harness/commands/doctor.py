@@ -10,7 +10,8 @@ from harness import backends, jobs
 from harness.environment import read_environment, usable_cores
 from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError
 from harness.launcher import Limits, run_job
-from harness.types import Environment, Probe, ProbeRequest
+from harness.requests import Probe, ProbeRequest
+from harness.types import Environment
 
 _LIMITS = Limits(seconds=120)
 _INT8_ISA = ("avx512_vnni", "avx_vnni", "amx_int8")

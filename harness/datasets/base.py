@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -37,6 +38,11 @@ class Patch:
     case: str
     image: FloatVolume
     label: LabelVolume
+
+    @property
+    def sha256(self) -> str:
+        """Of the image's and then the label's bytes, in C order."""
+        return hashlib.sha256(self.image.tobytes() + self.label.tobytes()).hexdigest()
 
 
 class Dataset(Protocol):

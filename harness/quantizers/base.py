@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import unknown_name
-from harness.types import Quantized, QuantizedFormat
+from harness.requests import Quantized
+from harness.types import QuantizedFormat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

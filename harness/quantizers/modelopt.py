@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.errors import QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
-from harness.types import Quantized
+from harness.requests import Quantized
 
 _FILE = "quantized.onnx"
 

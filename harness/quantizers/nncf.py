@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import QuantizationError, UnavailableError
-from harness.types import Quantized
+from harness.requests import Quantized
 
 _FILE = "quantized.xml"
 

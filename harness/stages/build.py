@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import backends, layout
 from harness.errors import BuildError
 from harness.files import sha256_bytes
-from harness.types import BuildRequest, Built
+from harness.requests import BuildRequest, Built
 
 
 def build(request: BuildRequest) -> Built:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness import datasets, layout, models
 from harness.models import checkpoint
-from harness.types import Expanded, ExpandRequest
+from harness.requests import Expanded, ExpandRequest
 
 
 def expand(request: ExpandRequest) -> Expanded:

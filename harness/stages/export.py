@@ -14,7 +14,7 @@ from harness import backends, datasets, layout, models
 from harness.errors import ExportError
 from harness.graph import read_graph
 from harness.models.network import load_network
-from harness.types import EngineOptions, Exported, ExportRequest
+from harness.requests import EngineOptions, Exported, ExportRequest
 
 if TYPE_CHECKING:
     import torch

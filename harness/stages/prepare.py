@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import numpy as np
 from harness import datasets, layout
 from harness.datasets import Patch
 from harness.errors import HarnessError
-from harness.types import PatchInfo, Prepared, PrepareRequest
+from harness.requests import Prepared, PrepareRequest
+from harness.types import PatchInfo
 
 
 def prepare(request: PrepareRequest) -> Prepared:
@@ -49,10 +49,5 @@ def check_disjoint(prepared: Prepared) -> None:
 
 def _identify(patches: Sequence[Patch]) -> tuple[PatchInfo, ...]:
     return tuple(
-        PatchInfo(
-            name=patch.name,
-            case=patch.case,
-            sha256=hashlib.sha256(patch.image.tobytes() + patch.label.tobytes()).hexdigest(),
-        )
-        for patch in patches
+        PatchInfo(name=patch.name, case=patch.case, sha256=patch.sha256) for patch in patches
     )

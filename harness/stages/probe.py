@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import backends
-from harness.types import Probe, ProbeRequest
+from harness.requests import Probe, ProbeRequest
 
 
 def probe(request: ProbeRequest) -> Probe:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness import quantizers
 from harness.errors import QuantizationError
-from harness.types import Quantized, QuantizeRequest
+from harness.requests import Quantized, QuantizeRequest
 
 
 def quantize(request: QuantizeRequest) -> Quantized:

@@ -23,7 +23,7 @@ from harness.errors import (
     WorkerTimeoutError,
 )
 from harness.launcher import Limits, run_job
-from harness.types import (
+from harness.requests import (
     BuildRequest,
     EngineOptions,
     PrepareRequest,

@@ -1,0 +1,171 @@
+"""What workers are asked and what they answer: frozen records that cross the process as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.types import (
+    Dice,
+    ExecutedLayer,
+    GraphFacts,
+    Launch,
+    Memory,
+    PatchInfo,
+    Precision,
+    QuantizedFormat,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeRequest:
+    """Ask whether a backend is here."""
+
+    backend: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a backend found. ``refused`` maps a precision to why this machine cannot run it."""
+
+    available: bool
+    reason: str = ""
+    version: str = ""
+    device: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareRequest:
+    """Write the patches of a task into ``folder``."""
+
+    task: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """The patches of both splits, in file order."""
+
+    calibration: tuple[PatchInfo, ...]
+    evaluation: tuple[PatchInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpandRequest:
+    """Expand a low-rank checkpoint to full weights in ``folder``."""
+
+    model: str
+    task: str
+    checkpoint: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expanded:
+    """Full float32 weights of a network."""
+
+    parameters: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRequest:
+    """Export expanded weights to ONNX and check it against PyTorch on one calibration patch."""
+
+    model: str
+    task: str
+    weights: str
+    images: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """An ONNX graph; ``max_relative_error`` is max|onnx - torch| / max|torch|."""
+
+    graph: GraphFacts
+    onnx_bytes: int
+    max_relative_error: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeRequest:
+    """Calibrate and quantize an ONNX graph on the images of an .npy file, (N, 1, D, H, W)."""
+
+    quantizer: str
+    method: str
+    onnx: str
+    images: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantized:
+    """A fake-quantized graph: float weights, with quantize-dequantize nodes in it."""
+
+    format: QuantizedFormat
+    file: str
+    quantize_nodes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """What a backend needs both to build and to load an engine."""
+
+    precision: Precision
+    threads: int
+    model: str
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildRequest:
+    """Build one engine from ``source`` (a graph, weights, or nothing) into ``folder``."""
+
+    backend: str
+    options: EngineOptions
+    source: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """An engine file and how long it took to build, without the SDK's import."""
+
+    engine_bytes: int
+    engine_sha256: str
+    build_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """One launch: load an engine, warm up, time it, and optionally evaluate and inspect it.
+
+    ``images`` is an .npy of (N, 1, D, H, W) float32, ``labels`` of (N, D, H, W) uint8. Timing
+    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there.
+    """
+
+    backend: str
+    options: EngineOptions
+    engine: str
+    images: str
+    labels: str
+    cases: tuple[str, ...]
+    classes: tuple[str, ...]
+    warmups: int
+    min_samples: int
+    max_samples: int
+    seconds: float
+    evaluate: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What one launch measured; Dice and layers only where the request asked for them."""
+
+    launch: Launch
+    memory: Memory
+    device_memory_bytes: int | None
+    inference_s: float
+    dice: Dice | None
+    layers: tuple[ExecutedLayer, ...] | None
