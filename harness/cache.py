@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -32,13 +32,20 @@ _log = logging.getLogger("voxgate")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies beside the files of an artifact."""
+    """What lies beside the files of an artifact; ``sha256`` is over all other fields."""
 
     kind: str
     key: str
     inputs: dict[str, object]
     result: msgspec.Raw
     files: dict[str, str]
+    sha256: str = ""
+
+    def own_sha256(self) -> str:
+        """The hash that ``sha256`` must hold."""
+        result = msgspec.json.decode(self.result)  # not its bytes: the file is indented
+        rest = [self.kind, self.key, self.inputs, result, self.files]
+        return sha256_bytes(msgspec.json.encode(rest, order="deterministic"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,12 +86,11 @@ class Cache:
         """
         key = sha256_bytes(msgspec.json.encode([kind, inputs], order="deterministic"))[:40]
         home = self.root / kind
-        try:
+        lock = FileLock(home / f"{key}.lock")
+        with self._writing():
             home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"the cache folder {self.root} cannot be written: {error}; choose another with --cache-dir"
-            raise ArtifactError(msg) from error
-        with FileLock(home / f"{key}.lock"):
+            lock.acquire()
+        try:
             found = self._read(home / key, kind, result_type)
             if found is not None:
                 self.reused += 1
@@ -92,10 +98,24 @@ class Cache:
             self._make(home / key, kind, inputs, make)
             self.built += 1
             made = self._read(home / key, kind, result_type, reused=False)
+        finally:
+            lock.release()
         if made is None:
             msg = f"{home / key} was damaged as soon as it was written; check the disk"
             raise ArtifactError(msg)
         return made
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full or read-only disk into an error that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            msg = (
+                f"the cache folder {self.root} cannot be written: {error}; "
+                "choose another with --cache-dir"
+            )
+            raise ArtifactError(msg) from error
 
     def _make(
         self,
@@ -104,7 +124,8 @@ class Cache:
         inputs: Mapping[str, object],
         make: Callable[[Path], Result],
     ) -> None:
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        with self._writing():
+            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
             result = make(temporary)
             manifest = Manifest(
@@ -114,10 +135,12 @@ class Cache:
                 result=msgspec.Raw(msgspec.json.encode(result)),
                 files=_hash_files(temporary),
             )
+            manifest = msgspec.structs.replace(manifest, sha256=manifest.own_sha256())
             encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            (temporary / MANIFEST).write_bytes(encoded)
-            temporary.chmod(0o755)
-            temporary.replace(folder)
+            with self._writing():
+                (temporary / MANIFEST).write_bytes(encoded)
+                temporary.chmod(0o755)
+                temporary.replace(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -130,7 +153,7 @@ class Cache:
         try:
             manifest = read_manifest(folder)
             result = msgspec.json.decode(manifest.result, type=result_type)
-        except (ArtifactError, msgspec.MsgspecError) as error:
+        except (ArtifactError, ValueError) as error:
             _log.warning("cached %s %s is damaged and made again: %s", kind, folder.name, error)
             shutil.rmtree(folder)
             return None
@@ -147,15 +170,20 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:  # of msgspec's errors each is a ValueError
         msg = f"{path} is unreadable: {error}"
         raise ArtifactError(msg) from error
+    if manifest.sha256 != manifest.own_sha256() or manifest.key != folder.name:
+        msg = f"{path} was changed after it was written, or belongs to another artifact"
+        raise ArtifactError(msg)
     for name, expected in manifest.files.items():
         file = inside(folder, name)
-        if not file.is_file():
-            msg = f"{file} is missing"
-            raise ArtifactError(msg)
-        if (actual := sha256_file(file)) != expected:
+        try:
+            actual = sha256_file(file)
+        except OSError as error:
+            msg = f"{file} is missing or unreadable: {error}"
+            raise ArtifactError(msg) from error
+        if actual != expected:
             msg = f"{file} has SHA-256 {actual[:12]}, expected {expected[:12]}"
             raise ArtifactError(msg)
     return manifest

@@ -78,8 +78,7 @@ class RunConfig:
         for precision in self.precisions:
             if precision not in PRECISIONS:
                 raise unknown_name("precision", precision, PRECISIONS)
-        if self.quantizer:
-            quantizers.get(self.quantizer).check_method(self.calibration_method)
+        self._check_method()
         self._check_selection()
         self._check_numbers()
         return self
@@ -97,6 +96,15 @@ class RunConfig:
                 f"use --quantizer {' or '.join(fitting)}"
             )
             raise UsageError(msg)
+
+    def _check_method(self) -> None:
+        """Refuse a method that no quantizer has, even where no case would use it."""
+        if self.quantizer:
+            quantizers.get(self.quantizer).check_method(self.calibration_method)
+        known = {m for spec in quantizers.QUANTIZERS.values() for m in spec.methods}
+        if self.calibration_method and self.calibration_method not in known:
+            kind = "calibration method"
+            raise unknown_name(kind, self.calibration_method, known)
 
     def _check_selection(self) -> None:
         for option in ("models", "backends", "precisions"):
@@ -116,7 +124,7 @@ class RunConfig:
         for name, lowest in at_least.items():
             value = getattr(self, name)
             if not lowest <= value < float("inf"):
-                msg = f"{name} is {value}; it must be at least {lowest}"
+                msg = f"{name} is {value}; it must be finite and at least {lowest}"
                 raise UsageError(msg)
         if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
             msg = f"the memory limit is {self.memory_limit_bytes} bytes; it must be positive"
@@ -130,5 +138,5 @@ def split_names(text: str) -> tuple[str, ...]:
 
 def default_record_path(now: datetime | None = None) -> Path:
     """records/<UTC time>.json in the working directory."""
-    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     return Path("records") / f"{stamp}.json"

@@ -58,8 +58,12 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         ArtifactError: an absolute name, a ``..``, or a link that leads out.
     """
-    root = folder.resolve()
-    path = (root / name).resolve()
+    try:
+        root = folder.resolve()
+        path = (root / name).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        msg = f"{name!r} is no usable file name in {folder}: {error}"
+        raise ArtifactError(msg) from error
     if not path.is_relative_to(root) or path == root:
         msg = f"{name!r} leads outside {folder}; names in a bundle must stay inside it"
         raise ArtifactError(msg)

@@ -63,7 +63,7 @@ def count_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     try:
         return _COUNTERS[node.op_type](node, shapes)
     except KeyError as error:
-        msg = f"the shape of {error} at node {node.name!r} ({node.op_type}) is unknown; export with static shapes"
+        msg = f"the shape of {error} at node {node.name or node.output[0]!r} ({node.op_type}) is unknown; export with static shapes"
         raise ExportError(msg) from error
 
 

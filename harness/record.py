@@ -40,7 +40,7 @@ def read(path: Path) -> RunRecord:
     try:
         data = path.read_bytes()
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:
         msg = f"{path} is not a VoxGate record: {error}"
         raise ArtifactError(msg) from error
     if version is None or bytes(version) != str(SCHEMA_VERSION).encode():
@@ -49,6 +49,6 @@ def read(path: Path) -> RunRecord:
         raise ArtifactError(msg)
     try:
         return msgspec.json.decode(data, type=RunRecord)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # of msgspec's errors each is a ValueError
         msg = f"{path} is not a valid record: {error}"
         raise ArtifactError(msg) from error

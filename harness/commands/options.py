@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from harness.config import (
     RunConfig,
     split_names,
 )
+from harness.errors import UsageError
 from harness.report.progress import Bar, Lines, Reporter
 from harness.types import Precision
 
@@ -80,11 +82,18 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         max_samples=options.max_samples,
         seconds_per_launch=options.seconds,
         time_limit_s=options.time_limit,
-        memory_limit_bytes=None if limit is None else int(limit * _GIB),
+        memory_limit_bytes=None if limit is None else _gib_to_bytes(limit),
         cache_dir=options.cache_dir,
         checkpoint_dir=options.checkpoint_dir,
         record=getattr(options, "record", None),
     ).check()
+
+
+def _gib_to_bytes(gib: float) -> int:
+    if not math.isfinite(gib):
+        msg = f"--memory-limit is {gib}; it must be a finite number of GiB"
+        raise UsageError(msg)
+    return int(gib * _GIB)
 
 
 @contextmanager

@@ -11,11 +11,10 @@ SHA-256 and `expand` checks it. Nothing is unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +30,7 @@ FORMAT = "voxgate-low-rank-1"
 Tensors = dict[str, NDArray[np.generic]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointInfo:
+class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The header of a checkpoint; ``sha256`` is of the expanded weights (see `state_sha256`)."""
 
     model: str
@@ -115,7 +113,7 @@ def save(path: Path, info: CheckpointInfo, tensors: Tensors) -> None:
     from safetensors.numpy import save_file
 
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"voxgate": json.dumps(asdict(info))})
+        save_file(tensors, temporary, metadata={"voxgate": msgspec.json.encode(info).decode()})
 
 
 def read(path: Path) -> tuple[CheckpointInfo, Tensors]:
@@ -133,7 +131,7 @@ def read(path: Path) -> tuple[CheckpointInfo, Tensors]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        info = CheckpointInfo(**json.loads(metadata["voxgate"]))
+        info = msgspec.json.decode(metadata["voxgate"], type=CheckpointInfo)
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         msg = f"{path} is not a VoxGate checkpoint, or is damaged ({error}); restore it or retrain"
         raise ArtifactError(msg) from error

@@ -36,7 +36,7 @@ def initial_state(module: torch.nn.Module, seed: int) -> State:
 
 
 def uniform(name: str, shape: tuple[int, ...], bound: float, seed: int) -> NDArray[np.float32]:
-    """Uniform float32 values in [-bound, bound) that depend on ``name``, ``shape`` and ``seed`` only."""
+    """Uniform float32 values in [-bound, bound] that depend on ``name``, ``shape`` and ``seed`` only."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     generator = np.random.PCG64(int.from_bytes(digest[:16], "little"))
     raw = np.asarray(generator.random_raw(math.prod(shape)), dtype=np.uint64)

@@ -22,14 +22,15 @@ def sample(
     warm = tuple(infer(i) for i in range(warmups))
     samples: list[int] = []
     end = time.monotonic() + seconds
-    while len(samples) < min_samples or (len(samples) < max_samples and time.monotonic() < end):
+    least = min(min_samples, max_samples)
+    while len(samples) < least or (len(samples) < max_samples and time.monotonic() < end):
         samples.append(infer(len(samples)))
     return warm, tuple(samples)
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """The smallest of the sorted values that at least ``percent`` % do not exceed: a real sample."""
-    index = math.ceil(percent / 100 * len(ordered)) - 1
+    index = math.ceil(percent * len(ordered) / 100) - 1  # in this order it is exact
     return ordered[min(max(index, 0), len(ordered) - 1)]
 
 

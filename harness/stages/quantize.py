@@ -37,7 +37,7 @@ def check_images(images: NDArray[np.generic], name: str) -> None:
     Raises:
         QuantizationError: says what is wrong with which patch.
     """
-    if images.ndim != 5 or len(images) == 0:
+    if images.ndim != 5 or images.shape[1] != 1 or images.size == 0:
         msg = f"{name} holds {images.shape}, not (N, 1, D, H, W) with N of at least 1"
         raise QuantizationError(msg)
     for index, image in enumerate(images):

@@ -31,6 +31,7 @@ Progress = Callable[[int, int, str], None]
 
 _FACTOR = 0.02
 _NORM_BATCHES = 24
+_NORMS_FIXED_AFTER = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +94,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig, spec: ModelSpec, dataset: Dataset) -> None:
         import torch
+        from torch.nn.modules.batchnorm import _BatchNorm
 
         if config.device == "cuda" and not torch.cuda.is_available():
             msg = "no CUDA device for training; use --device cpu or a machine with a GPU"
@@ -111,6 +113,8 @@ class _Run:
             {name: torch.from_numpy(value) for name, value in self.base.items()}, strict=False
         )
         self.module = module.to(config.device).train()
+        self._norms = [m for m in self.module.modules() if isinstance(m, _BatchNorm)]
+        self._fixed_from = int(config.steps * _NORMS_FIXED_AFTER)
         self.trainable, self.frozen = self._make_trainable()
         self.optimizer = torch.optim.AdamW(self.trainable.values(), lr=0.0, weight_decay=0.0)
 
@@ -160,14 +164,14 @@ class _Run:
         """One optimiser step; returns the loss before it."""
         import torch
 
+        if step == self._fixed_from:
+            self._fix_norms()
         images, labels = batch
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(step, self.config.steps)
         device = self.config.device
         with torch.autocast(device, dtype=torch.bfloat16):
-            logits = torch.func.functional_call(
-                self.module, self._weights(), (torch.from_numpy(images).to(device),)
-            )
+            logits = self._forward(torch.from_numpy(images).to(device))
         loss = segmentation_loss(logits.float(), torch.from_numpy(labels).long().to(device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -175,6 +179,12 @@ class _Run:
         self.optimizer.step()
         self.step = step + 1
         return float(loss.detach())
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        logits: torch.Tensor = torch.func.functional_call(self.module, self._weights(), (images,))
+        return logits
 
     def _buffers(self) -> dict[str, torch.Tensor]:
         return {n: b for n, b in self.module.named_buffers() if b.is_floating_point()}
@@ -187,39 +197,32 @@ class _Run:
             for name, value in values.items()
         }
 
-    def _settle_norms(self, tensors: checkpoint.Tensors) -> None:
-        """Average the batch norms' statistics anew, for the weights as they are stored.
+    def _fix_norms(self) -> None:
+        """Average the batch norms' statistics anew and hold them from here on.
 
-        The running averages of training lag behind the weights and have seen varied intensities.
+        With two patches a batch, the statistics of training are those of the patch itself; a
+        network that only ever saw those loses up to 0.1 Dice in an unseen region when it runs with
+        averages. Training its last part with the averages closes that gap.
         """
         import torch
-        from torch.nn.modules.batchnorm import _BatchNorm
 
-        norms = [m for m in self.module.modules() if isinstance(m, _BatchNorm)]
-        if not norms:
-            return
-        for norm in norms:
+        for norm in self._norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over the batches
-        base = {
-            n: v for n, v in self.base.items() if f"{n}.full" in tensors or f"{n}.left" in tensors
-        }
-        state = checkpoint.expand_tensors(base, tensors)
-        self.module.load_state_dict(
-            {n: torch.from_numpy(v) for n, v in state.items()}, strict=False
-        )
         size, c = self.dataset.patch_size, self.config
-        for step in range(_NORM_BATCHES):
-            images, _ = training_batch(
-                self.volumes, size, c.batch, c.seed + 1, step, vary_intensity=False
-            )
+        for step in range(_NORM_BATCHES if self._norms else 0):
+            images, _ = training_batch(self.volumes, size, c.batch, c.seed + 1, step)
             with torch.no_grad():
-                self.module(torch.from_numpy(images).to(c.device))
+                self._forward(torch.from_numpy(images).to(c.device))
+        self._hold_norms()
+
+    def _hold_norms(self) -> None:
+        for norm in self._norms:
+            norm.eval()
 
     def write_checkpoint(self) -> checkpoint.CheckpointInfo:
-        """Settle the norms, expand the stored tensors, and write them with the hash."""
+        """Expand the stored tensors, and write them with the hash of what they expand to."""
         tensors = self._rounded()
-        self._settle_norms(tensors)
         for name, buffer in self._buffers().items():
             tensors[f"{name}.full"] = buffer.detach().cpu().numpy()
         state = checkpoint.expand_tensors(self.base, tensors)
@@ -278,6 +281,8 @@ class _Run:
                 for name, buffer in self._buffers().items():
                     buffer.copy_(file.get_tensor(f"buffer:{name}"))
             self.step = int(header["step"])
+        if self.step > self._fixed_from:
+            self._hold_norms()
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -51,9 +51,11 @@ def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
         ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
         ("--quantizer", "magic", "unknown quantizer 'magic'"),
         ("--calibration", "mse", "unknown calibration method"),
-        ("--launches", "0", "launches is 0; it must be at least 1"),
+        ("--launches", "0", "launches is 0; it must be finite and at least 1"),
         ("--threads", "-1", "threads is -1"),
         ("--memory-limit", "-2", "must be positive"),
+        ("--memory-limit", "nan", "must be a finite number"),
+        ("--seconds", "inf", "must be finite"),
     ],
 )
 def test_a_wrong_option_is_usage_and_lists_the_choices(

@@ -1,0 +1,353 @@
+"""Ratios against FP32, and the evidence that a certificate weighs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.certificate import certify, refuse_float
+from harness.ratios import quotient, ratios_of
+from harness.types import (
+    CaseResult,
+    Certificate,
+    Coverage,
+    Dice,
+    Latency,
+    Precision,
+    Ratios,
+    Share,
+)
+
+
+def _latency(median: float, fastest: float) -> Latency:
+    return Latency(
+        median=median, p50=median, p90=median, p99=median, min=fastest, mean=median, stdev=0.0, n=5
+    )
+
+
+def _dice(mean: float, **per_class: float | None) -> Dice:
+    return Dice(mean=mean, per_class=per_class, per_case={"a": per_class})
+
+
+def _case(precision: Precision, **changes: object) -> CaseResult:
+    base = CaseResult(
+        model="unet", task="mni152", backend="openvino", precision=precision, status="ok"
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+FP32 = _case(
+    "fp32",
+    engine_bytes=23_000,
+    latency_ms=_latency(500.0, 480.0),
+    dice=_dice(0.75, grey=0.75, white=0.5),
+)
+INT8 = _case(
+    "int8",
+    engine_bytes=5_750,
+    latency_ms=_latency(200.0, 160.0),
+    dice=_dice(0.5, grey=0.5, white=0.75),
+)
+
+
+# --- ratios --------------------------------------------------------------------------------------
+
+
+def test_ratios_are_above_one_for_smaller_and_faster() -> None:
+    (row,) = ratios_of([FP32, INT8])
+    assert row == Ratios(
+        model="unet",
+        task="mni152",
+        backend="openvino",
+        precision="int8",
+        size=4.0,
+        latency=2.5,
+        latency_by_minima=3.0,
+        dice_mean_delta=-0.25,
+        dice_per_class_delta={"grey": -0.25, "white": 0.25},
+    )
+
+
+def test_order_of_the_cases_does_not_matter_for_a_row() -> None:
+    assert ratios_of([INT8, FP32]) == ratios_of([FP32, INT8])
+
+
+def test_rows_follow_the_order_of_the_cases() -> None:
+    fake = replace(INT8, precision="fake-int8")
+    assert [row.precision for row in ratios_of([INT8, FP32, fake])] == ["int8", "fake-int8"]
+
+
+@pytest.mark.parametrize("field", ["model", "task", "backend"])
+def test_fp32_of_something_else_is_no_reference(field: str) -> None:
+    assert ratios_of([replace(FP32, **{field: "other"}), INT8]) == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", ["failed", "unavailable"])
+def test_failed_fp32_is_no_reference(status: str) -> None:
+    assert ratios_of([replace(FP32, status=status), INT8]) == ()  # type: ignore[arg-type]
+
+
+def test_case_without_a_latency_has_no_row() -> None:
+    assert ratios_of([FP32, replace(INT8, status="failed", latency_ms=None)]) == ()
+
+
+def test_measured_case_keeps_its_row_when_it_failed_afterwards() -> None:
+    assert len(ratios_of([FP32, replace(INT8, status="failed")])) == 1
+
+
+def test_fp32_alone_has_no_row() -> None:
+    assert ratios_of([FP32]) == ()
+    assert ratios_of([]) == ()
+
+
+def test_each_backend_is_compared_with_its_own_fp32() -> None:
+    other = replace(
+        FP32, backend="onnxruntime", engine_bytes=11_500, latency_ms=_latency(100.0, 80.0)
+    )
+    rows = ratios_of([FP32, other, INT8, replace(INT8, backend="onnxruntime")])
+    assert [(row.backend, row.size, row.latency) for row in rows] == [
+        ("openvino", 4.0, 2.5),
+        ("onnxruntime", 2.0, 0.5),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["reference", "case"])
+def test_missing_size_and_dice_leave_their_ratios_out(missing: str) -> None:
+    fp32, int8 = FP32, INT8
+    if missing == "reference":
+        fp32 = replace(fp32, engine_bytes=None, dice=None)
+    else:
+        int8 = replace(int8, engine_bytes=None, dice=None)
+    (row,) = ratios_of([fp32, int8])
+    assert (row.size, row.dice_mean_delta, row.dice_per_class_delta) == (None, None, {})
+    assert row.latency == 2.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "deltas"),
+    [
+        ({"grey": 0.5, "white": None}, {"grey": 0.5, "white": 0.25}, {"grey": 0.0}),
+        ({"grey": 0.5, "white": 0.25}, {"grey": 0.5, "white": None}, {"grey": 0.0}),
+        ({"grey": 0.0, "white": 0.5}, {"grey": 0.0, "white": 0.0}, {"grey": 0.0, "white": -0.5}),
+        ({"white": 0.5}, {"grey": 0.5, "white": 0.5}, {"white": 0.0}),
+    ],
+)
+def test_class_that_one_side_lacks_has_no_delta(
+    before: dict[str, float | None], after: dict[str, float | None], deltas: dict[str, float]
+) -> None:
+    fp32 = replace(FP32, dice=_dice(0.5, **before))
+    int8 = replace(INT8, dice=_dice(0.5, **after))
+    (row,) = ratios_of([fp32, int8])
+    assert row.dice_per_class_delta == deltas
+    assert row.dice_mean_delta == 0.0
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "expected"),
+    [(6.0, 4.0, 1.5), (None, 4.0, None), (6.0, None, None), (6.0, 0.0, None), (0.0, 4.0, 0.0)],
+)
+def test_quotient_of_what_is_there(
+    above: float | None, below: float | None, expected: float | None
+) -> None:
+    assert quotient(above, below) == expected
+
+
+# --- the certificate -----------------------------------------------------------------------------
+
+
+def _covered(int8: float, unmapped: float = 0.0, *float_nodes: str) -> CaseResult:
+    share = Share(int8=int8, float=1 - int8 - unmapped, unmapped=unmapped)
+    coverage = Coverage(
+        by_count=Share(int8=0.5, float=0.5, unmapped=0.0), by_macs=share, float_nodes=float_nodes
+    )
+    return replace(INT8, int8_coverage=coverage)
+
+
+RATIOS = Ratios(
+    model="unet",
+    task="mni152",
+    backend="openvino",
+    precision="int8",
+    size=3.5,
+    latency=2.5,
+    latency_by_minima=1.0,
+    dice_mean_delta=0.0,
+    dice_per_class_delta={},
+)
+
+
+def _certify(
+    case: CaseResult,
+    *,
+    quantize_nodes: int = 40,
+    against_fp32: Ratios | None = RATIOS,
+    against_fake: float | None = 2.0,
+) -> Certificate:
+    return certify(
+        case,
+        required_int8_macs=0.95,
+        quantize_nodes=quantize_nodes,
+        against_fp32=against_fp32,
+        against_fake=against_fake,
+    )
+
+
+def _failed(certificate: Certificate) -> list[int]:
+    """The places of the findings that do not hold."""
+    return [i for i, text in enumerate(certificate.findings) if text.startswith("NO: ")]
+
+
+def test_certificate_is_granted_when_everything_holds() -> None:
+    certificate = _certify(_covered(0.96))
+    assert certificate == Certificate(
+        granted=True,
+        quantize_nodes=40,
+        int8_macs=0.96,
+        required_int8_macs=0.95,
+        unmapped_macs=0.0,
+        size_ratio=3.5,
+        speedup=2.5,
+        speedup_over_fake=2.0,
+        findings=(
+            "yes: the graph has 40 quantize nodes",
+            "yes: 96.0% of multiply-accumulates execute in int8, 95% required",
+            "yes: 0.0% of multiply-accumulates are in no executed layer",
+            "yes: smaller than fp32: 3.50x",
+            "yes: faster than fp32: 2.50x",
+            "yes: faster than fake-int8: 2.00x",
+        ),
+    )
+
+
+def test_coverage_at_the_threshold_is_enough() -> None:
+    assert _certify(_covered(0.95)).granted
+
+
+def test_graph_without_quantize_nodes_is_refused() -> None:
+    certificate = _certify(_covered(1.0), quantize_nodes=0)
+    assert not certificate.granted
+    assert _failed(certificate) == [0]
+
+
+def test_too_little_int8_is_refused() -> None:
+    certificate = _certify(_covered(0.9))
+    assert not certificate.granted
+    assert _failed(certificate) == [1]
+
+
+def test_anything_unmapped_is_refused() -> None:
+    certificate = _certify(_covered(0.96, 0.01))
+    assert not certificate.granted
+    assert certificate.unmapped_macs == 0.01
+    assert _failed(certificate) == [2]
+
+
+def test_engine_whose_layers_are_unknown_is_refused() -> None:
+    certificate = _certify(INT8)
+    assert (certificate.int8_macs, certificate.unmapped_macs) == (0.0, 1.0)
+    assert _failed(certificate) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "latency", "fake", "failed"),
+    [
+        (1.1, 1.1, 1.1, []),
+        (1.09, 2.0, 2.0, [3]),
+        (3.0, 1.0, 2.0, [4]),
+        (3.0, 2.0, 1.05, [5]),
+        (0.9, 0.9, 0.9, [3, 4, 5]),
+        (None, 2.0, 2.0, [3]),
+        (3.0, None, 2.0, [4]),
+        (3.0, 2.0, None, [5]),
+    ],
+)
+def test_real_engine_is_clearly_smaller_and_faster(
+    size: float | None, latency: float | None, fake: float | None, failed: list[int]
+) -> None:
+    certificate = _certify(
+        _covered(0.96),
+        against_fp32=replace(RATIOS, size=size, latency=latency),
+        against_fake=fake,
+    )
+    assert _failed(certificate) == failed
+    assert certificate.granted is (not failed)
+
+
+def test_run_without_fp32_says_so() -> None:
+    certificate = _certify(_covered(0.96), against_fp32=None, against_fake=None)
+    assert not certificate.granted
+    assert certificate.findings[3:] == (
+        "NO: smaller than fp32: not measured in this run",
+        "NO: faster than fp32: not measured in this run",
+        "NO: faster than fake-int8: not measured in this run",
+    )
+    assert (certificate.size_ratio, certificate.speedup) == (None, None)
+
+
+@given(
+    int8=st.floats(0, 1),
+    quantize_nodes=st.integers(0, 3),
+    size=st.none() | st.floats(0.5, 5),
+    fake=st.none() | st.floats(0.5, 5),
+)
+def test_granted_means_that_no_finding_failed(
+    int8: float, quantize_nodes: int, size: float | None, fake: float | None
+) -> None:
+    certificate = _certify(
+        _covered(int8),
+        quantize_nodes=quantize_nodes,
+        against_fp32=replace(RATIOS, size=size),
+        against_fake=fake,
+    )
+    assert certificate.granted is (_failed(certificate) == [])
+
+
+# --- a case without its arithmetic ---------------------------------------------------------------
+
+
+def test_int8_engine_keeps_its_status() -> None:
+    case = _covered(0.96)
+    certificate = _certify(case)
+    assert refuse_float(case, certificate) == replace(case, certificate=certificate)
+
+
+def test_slow_int8_engine_is_not_failed() -> None:
+    case = _covered(0.96)
+    certificate = _certify(case, against_fp32=replace(RATIOS, latency=0.5))
+    assert not certificate.granted
+    assert refuse_float(case, certificate).status == "ok"
+
+
+def test_float_engine_fails_and_names_its_nodes() -> None:
+    case = _covered(0.5, 0.0, "conv_1", "conv_2")
+    certificate = _certify(case)
+    refused = refuse_float(case, certificate)
+    assert refused.status == "failed"
+    assert refused.error_type == "NotInt8Error"
+    assert refused.certificate == certificate
+    assert refused.latency_ms == case.latency_ms
+    assert refused.error == (
+        "the engine does not compute in INT8: 50.0% of multiply-accumulates in int8, 0.0% "
+        "unmapped; in float: conv_1, conv_2; unmapped: none. "
+        "See 'voxgate inspect unet/mni152/openvino/int8'"
+    )
+
+
+def test_long_list_of_nodes_is_cut() -> None:
+    case = _covered(0.5, 0.0, *(f"conv_{i}" for i in range(8)))
+    error = refuse_float(case, _certify(case)).error or ""
+    assert "in float: conv_0, conv_1, conv_2, conv_3, conv_4 and 3 more; " in error
+
+
+def test_hidden_layers_fail_however_much_is_int8() -> None:
+    case = _covered(0.96, 0.04)
+    assert refuse_float(case, _certify(case)).status == "failed"
+
+
+def test_engine_whose_layers_are_unknown_fails() -> None:
+    refused = refuse_float(INT8, _certify(INT8))
+    assert refused.status == "failed"
+    assert "100.0% unmapped" in (refused.error or "")
