@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Every real runtime that constraints.txt installs; a missing one is red, not skipped.
+BACKENDS ?= openvino,onnxruntime,pytorch
 INSTALLED := $(VENV)/.installed
 
 .PHONY: bench test lint clean
@@ -10,7 +12,7 @@ bench: $(INSTALLED)
 	$(VENV)/bin/voxgate bench $(ARGS)
 
 test: $(INSTALLED) lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

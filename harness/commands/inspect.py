@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import pipeline
+from harness import models, pipeline
 from harness.cache import MANIFEST, read_manifest
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.config import RunConfig
@@ -124,3 +124,15 @@ def _print(case: CaseId, layers: tuple[ExecutedLayer, ...], coverage: Coverage |
         console.print(f"in float: {', '.join(coverage.float_nodes)}", highlight=False)
     if coverage.unmapped_nodes:
         console.print(f"unmapped: {', '.join(coverage.unmapped_nodes)}", highlight=False)
+    console.print(describe_arithmetic(case, coverage), highlight=False)
+
+
+def describe_arithmetic(case: CaseId, coverage: Coverage) -> str:
+    """The half of the certificate that needs no measurement, in one sentence."""
+    required = models.get(case.model).minimum_int8_macs
+    real = coverage.by_macs.int8 >= required and coverage.by_macs.unmapped == 0
+    if case.precision == "int8":
+        verdict = "computes in INT8" if real else "does NOT compute in INT8"
+        return f"this engine {verdict}: at least {required:.0%} of MACs and none unmapped required"
+    quiet = coverage.by_macs.int8 == 0
+    return f"this {case.precision} engine computes {'nothing' if quiet else 'something'} in INT8"

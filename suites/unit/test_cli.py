@@ -146,6 +146,25 @@ def test_inspect_shows_layers_and_coverage(capsys: pytest.CaptureFixture[str]) -
     assert [layer["arithmetic"] for layer in found["layers"]] == ["int8", "int8"]
 
 
+@pytest.mark.parametrize(
+    ("precision", "fault", "verdict"),
+    [
+        ("int8", "int8=float", "this engine does NOT compute in INT8"),
+        ("fp32", "", "this fp32 engine computes nothing in INT8"),
+    ],
+)
+def test_inspect_says_what_kind_of_engine_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    precision: str,
+    fault: str,
+    verdict: str,
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
+    assert main(["inspect", f"unet/phantom-mini/fake/{precision}"]) == 0
+    assert verdict in capsys.readouterr().out
+
+
 def test_inspect_takes_an_engine_of_the_cache(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +172,9 @@ def test_inspect_takes_an_engine_of_the_cache(
     (engine,) = (tmp_path / "cache").glob("engine/*/engine.bin")
     capsys.readouterr()
     assert main(["inspect", str(engine)]) == 0
-    assert "MACs: 100.0% int8" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "MACs: 100.0% int8" in printed
+    assert "this engine computes in INT8" in printed
     engine.write_bytes(b"damaged")
     assert main(["inspect", str(engine)]) == 4
     assert "SHA-256" in capsys.readouterr().err
