@@ -38,7 +38,7 @@ class RunConfig:
     warmups: int = 2
     min_samples: int = 5
     max_samples: int = 50
-    seconds_per_launch: float = 2.5
+    seconds_per_launch: float = 2.0
     time_limit_s: float = 1800.0
     memory_limit_bytes: int | None = None
     cache_dir: Path | None = None
