@@ -12,7 +12,7 @@ bench: $(INSTALLED)
 	$(VENV)/bin/voxgate bench $(ARGS)
 
 test: $(INSTALLED) lint
-	$(VENV)/bin/python -m pytest --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
+	$(VENV)/bin/python -m pytest --timeout 1200 --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

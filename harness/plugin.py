@@ -100,16 +100,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     record = terminalreporter.config.stash.get(_RECORD, None)
     if record is None:
         return
-    from rich.console import Console
-
-    from harness.report.table import print_record
+    from harness.report.table import make_console, print_record
 
     terminalreporter.section("VoxGate")
     stream = terminalreporter._tw._file  # noqa: SLF001 - the only way to its stream
-    console = Console(file=stream)
-    if not console.is_terminal:
-        console.width = 160
-    print_record(console, record)
+    print_record(make_console(stream), record)
 
 
 @pytest.fixture(scope="session")

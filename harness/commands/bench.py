@@ -18,18 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 when every case was measured, 4 when one failed or is unavailable."""
-    from rich.console import Console
-
-    from harness.report.table import print_record
+    from harness.report.table import make_console, print_record
 
     config = make_config(options)
+    path = config.record or default_record_path()
+    record.check_writable(path)
     with reporting() as reporter:
         result = pipeline.bench(config, reporter)
-    path = config.record or default_record_path()
     record.write(path, result)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a log has no width of its own
+    console = make_console()
     print_record(console, result)
     console.print(f"record: {path}", highlight=False, soft_wrap=True)
     return pipeline.exit_code(result)

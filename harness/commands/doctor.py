@@ -87,27 +87,32 @@ def _as_json(environment: Environment, probes: dict[str, Probe]) -> dict[str, ob
 
 
 def _print(environment: Environment, probes: dict[str, Probe]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    say = console.print
+    from harness.report.table import make_console
+
+    console = make_console()
     memory = environment.memory_bytes / 2**30
-    say(f"{environment.cpu}, {environment.cores} cores, {memory:.0f} GiB", highlight=False)
-    say(isa_advice(environment.isa), highlight=False)
     gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}"
-    say(gpu if environment.gpu else "no NVIDIA GPU found through NVML", highlight=False)
-    table = Table("backend", "version", "device", "precisions", "not here")
+    for line in (
+        f"{environment.cpu}, {environment.cores} cores, {memory:.0f} GiB",
+        isa_advice(environment.isa),
+        gpu if environment.gpu else "no NVIDIA GPU found through NVML",
+    ):
+        console.print(line, highlight=False)
+    table = Table("backend", "version", "device", "runs here")
     for name, probe in probes.items():
-        spec = backends.get(name)
-        runs = [p for p in spec.precisions if runs_here(name, p, probe)]
-        why = dict(spec.reasons) | probe.refused
-        missing = "; ".join(f"{p}: {reason}" for p, reason in why.items())
-        table.add_row(
-            spec.title,
-            probe.version or "–",
-            probe.device or "–",
-            ", ".join(runs) or "–",
-            missing if probe.available else f"{probe.reason}",
-        )
-    say(table)
+        runs = [p for p in backends.get(name).precisions if runs_here(name, p, probe)]
+        shown = ", ".join(runs) or "nothing"
+        table.add_row(name, probe.version or "–", probe.device or "–", shown)
+    console.print(table)
+    for name, probe in probes.items():
+        for what, why in _missing(name, probe):
+            console.print(f"not here: {name} {what}: {why}", highlight=False, soft_wrap=True)
+
+
+def _missing(name: str, probe: Probe) -> list[tuple[str, str]]:
+    """What a backend cannot do on this machine, and why."""
+    if not probe.available:
+        return [("at all", probe.reason)]
+    return list((dict(backends.get(name).reasons) | probe.refused).items())

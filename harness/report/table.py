@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Literal
 
 from harness.types import CaseResult, Ratios, RunRecord
 
@@ -13,13 +15,24 @@ if TYPE_CHECKING:
 _DASH = "–"
 _MB = 1e6
 _MIB = 2**20
+_WIDE = 150  # columns that every column of the table needs
 _MOST_CLASSES = 4  # the record has them all
+
+
+def make_console(file: IO[str] | None = None) -> Console:
+    """A console on standard output or ``file``; a pipe or a log gets a width that fits the table."""
+    from rich.console import Console
+
+    console = Console(file=file)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
 
 
 def print_record(console: Console, record: RunRecord) -> None:
     """Table, certificates, what failed, and where the time went."""
     environment, timing = record.environment, record.timing
-    console.print(build_table(record))
+    console.print(build_table(record, wide=console.width >= _WIDE))
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)
@@ -38,56 +51,89 @@ def print_record(console: Console, record: RunRecord) -> None:
     )
 
 
-def build_table(record: RunRecord) -> Table:
-    """One row a case."""
+def build_table(record: RunRecord, *, wide: bool) -> Table:
+    """One row a case; a narrow terminal gets the columns that matter most."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=f"Real INT8 on {record.config['task']}", title_justify="left")
-    table.add_column("model")
-    table.add_column("backend")
-    table.add_column("precision")
-    for heading in (
-        "size MB", "smaller", "latency ms", "faster", "mDice", "Δ mDice", "Dice by class",
-        "int8 MACs", "memory MiB", "build s",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"Real INT8 on {record.config['task']}",
+        title_justify="left",
+        box=box.HEAVY_HEAD if wide else box.SIMPLE_HEAD,
+        padding=(0, 1) if wide else 0,  # the box divides with a blank
+    )
+    columns = [column for column in _COLUMNS if wide or column.essential]
+    for column in columns:
+        table.add_column(column.heading, justify=column.justify, no_wrap=not column.essential)
     ratios = {(r.model, r.backend, r.precision): r for r in record.ratios}
     previous = None
     for case in record.cases:
         if previous is not None and case.model != previous:
             table.add_section()
         previous = case.model
-        table.add_row(*row_cells(case, ratios.get((case.model, case.backend, case.precision))))
+        own = ratios.get((case.model, case.backend, case.precision))
+        table.add_row(*(column.cell(case, own) for column in columns))
     return table
 
 
-def row_cells(case: CaseResult, ratios: Ratios | None) -> tuple[str, ...]:
-    """The cells of a case; what was not measured is a dash."""
-    shown = case.precision if case.status == "ok" else f"{case.precision} ({case.status})"
-    size = case.engine_bytes
-    return (
-        case.model,
-        case.backend,
-        shown,
-        _format(None if size is None else size / _MB, ".2f"),
-        _format(ratios.size if ratios else None, ".2f", "x"),
-        _format(case.latency_ms.median if case.latency_ms else None, ".1f"),
-        _format(ratios.latency if ratios else None, ".2f", "x"),
-        *_accuracy_cells(case, ratios),
-        _format(case.memory_bytes.delta / _MIB if case.memory_bytes else None, ".0f"),
-        _format(case.build_s, ".1f", " *" if case.build_cached else ""),
-    )
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A heading and how a case fills it; what was not measured is a dash."""
+
+    heading: str
+    cell: Callable[[CaseResult, Ratios | None], str]
+    essential: bool = True
+    justify: Literal["left", "right"] = "right"
 
 
-def _accuracy_cells(case: CaseResult, ratios: Ratios | None) -> tuple[str, ...]:
-    dice, coverage = case.dice, case.int8_coverage
-    by_class = [_format(value, ".3f") for value in dice.per_class.values()] if dice else []
-    return (
-        _format(dice.mean if dice else None, ".4f"),
-        _format(ratios.dice_mean_delta if ratios else None, "+.4f"),
-        " ".join(by_class[:_MOST_CLASSES]) or _DASH,
-        _format(coverage.by_macs.int8 if coverage else None, ".1%"),
-    )
+def _precision(case: CaseResult, _: Ratios | None) -> str:
+    return case.precision if case.status == "ok" else f"{case.precision} ({case.status})"
+
+
+def _size(case: CaseResult, _: Ratios | None) -> str:
+    return _format(None if case.engine_bytes is None else case.engine_bytes / _MB, ".2f")
+
+
+def _latency(case: CaseResult, _: Ratios | None) -> str:
+    return _format(case.latency_ms.median if case.latency_ms else None, ".1f")
+
+
+def _mean_dice(case: CaseResult, _: Ratios | None) -> str:
+    return _format(case.dice.mean if case.dice else None, ".4f")
+
+
+def _class_dice(case: CaseResult, _: Ratios | None) -> str:
+    values = case.dice.per_class.values() if case.dice else ()
+    return " ".join([_format(value, ".3f") for value in values][:_MOST_CLASSES]) or _DASH
+
+
+def _int8_macs(case: CaseResult, _: Ratios | None) -> str:
+    return _format(case.int8_coverage.by_macs.int8 if case.int8_coverage else None, ".1%")
+
+
+def _memory(case: CaseResult, _: Ratios | None) -> str:
+    return _format(case.memory_bytes.delta / _MIB if case.memory_bytes else None, ".0f")
+
+
+_COLUMNS = (
+    _Column("model", lambda case, _: case.model, justify="left"),
+    _Column("backend", lambda case, _: case.backend, justify="left", essential=False),
+    _Column("precision", _precision, justify="left"),
+    _Column("size MB", _size),
+    _Column("smaller", lambda _, ratios: _format(ratios.size if ratios else None, ".2f", "x")),
+    _Column("latency ms", _latency),
+    _Column("faster", lambda _, ratios: _format(ratios.latency if ratios else None, ".2f", "x")),
+    _Column("mean Dice", _mean_dice),
+    _Column("Δ Dice", lambda _, r: _format(r.dice_mean_delta if r else None, "+.4f")),
+    _Column("Dice by class", _class_dice, essential=False),
+    _Column("int8 MACs", _int8_macs),
+    _Column("memory MiB", _memory, essential=False),
+    _Column(
+        "build s",
+        lambda case, _: _format(case.build_s, ".1f", " *" if case.build_cached else ""),
+        essential=False,
+    ),
+)
 
 
 def _print_certificate(console: Console, case: CaseResult) -> None:

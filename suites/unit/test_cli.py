@@ -130,6 +130,37 @@ def test_an_interruption_leaves_no_file_and_no_process(tmp_path: Path, number: i
     assert not list((tmp_path / "cache").rglob(".making-*"))
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_table_fits_its_terminal(tmp_path: Path, columns: int) -> None:
+    from rich.console import Console
+
+    from harness.report.table import print_record
+
+    main(["bench", *FAKE, "--record", "r.json"])
+    console = Console(width=columns, force_terminal=True, record=True)
+    print_record(console, record.read(tmp_path / "r.json"))
+    text = console.export_text()
+    table = text.partition("certificate")[0].splitlines()
+    assert max(map(len, table)) <= columns
+    (int8,) = [line for line in table if "3.85x" in line]
+    assert "fake-int8" in text
+    for cell in (" int8 ", "0.01", "2.0", "4.00x", "0.9967", "100.0%"):
+        assert cell in int8
+    assert ("memory" in text) == (columns == 200)
+
+
+def test_a_record_without_a_place_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert main(["bench", *FAKE, "--record", "file/r.json"]) == 4
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(["bench", *FAKE, "--record", str(tmp_path)]) == 4
+    captured = capsys.readouterr().err
+    assert "is a folder" in captured
+    assert "measuring" not in captured
+
+
 def test_models_lists_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     (unet,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "unet"]
