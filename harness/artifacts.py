@@ -38,7 +38,7 @@ Made = TypeVar("Made")
 Announce = Callable[[str], None]
 
 _MODEL_PACKAGES = ("torch", "monai", "numpy")
-_EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnxscript")
+_EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnx-ir", "onnxscript")
 
 
 @dataclass
@@ -133,6 +133,7 @@ class Workshop:
                 "patches": patches.digest,
                 "quantizer": quantizer.name,
                 "method": method,
+                "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
                 "code": source_fingerprint("quantizers", "stages/quantize.py"),
                 "packages": versions(quantizer.packages),
             }

@@ -26,7 +26,14 @@ QUANTIZERS: dict[str, QuantizerSpec] = {
             module="harness.quantizers.modelopt",
             format="onnx-qdq",
             methods=("max", "entropy"),
-            packages=("nvidia-modelopt", "onnx", "onnxruntime"),
+            packages=(
+                "nvidia-modelopt",
+                "onnx",
+                "onnx-graphsurgeon",
+                "onnxruntime",
+                "onnxslim",
+                "torch",
+            ),  # fmt: skip
         ),
     )
 }
