@@ -20,8 +20,10 @@ The exit codes 1 (regression) and 3 (inconclusive) belong to verdicts, which are
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, TypeVar
+
+Entry = TypeVar("Entry")
 
 EXIT_PASS = 0
 EXIT_REGRESSION = 1
@@ -94,6 +96,17 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     guess = f" Did you mean {close[0]!r}?" if close else ""
     msg = f"unknown {kind} {name!r}.{guess} Choose from: {', '.join(known)}."
     return UsageError(msg)
+
+
+def look_up(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        UsageError: no such entry; the message lists them.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
 
 
 def by_name(name: str) -> type[HarnessError]:

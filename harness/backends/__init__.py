@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from harness.backends.base import Backend, BackendSpec, Session
-from harness.errors import UnavailableError, unknown_name
+from harness.errors import UnavailableError, look_up
 from harness.requests import Probe
 from harness.types import GraphFacts, GraphNode, Precision
 
@@ -96,10 +96,7 @@ def get(name: str) -> BackendSpec:
     Raises:
         UsageError: no such backend; the message lists them.
     """
-    try:
-        return BACKENDS[name]
-    except KeyError:
-        raise unknown_name("backend", name, BACKENDS) from None
+    return look_up("backend", name, BACKENDS)
 
 
 def load(name: str) -> Backend:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer, GraphFacts, Precision, QuantizedFormat, SourceKind
 
@@ -41,6 +43,19 @@ class BackendSpec:
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that this backend knows how to build."""
         return tuple(self.sources)
+
+
+def import_sdk(name: str, title: str) -> Any:
+    """The SDK's module, imported when it is first needed.
+
+    Raises:
+        UnavailableError: it is not installed, or its libraries are not.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        msg = f"{title} cannot be imported ({error}); install it with 'pip install {name}'"
+        raise UnavailableError(msg) from error
 
 
 class Session(Protocol):

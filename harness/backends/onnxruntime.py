@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Tensor
+from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer
@@ -27,19 +27,8 @@ _INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGe
 
 
 def sdk() -> Any:
-    """The onnxruntime package.
-
-    Raises:
-        UnavailableError: it is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        msg = (
-            f"ONNX Runtime cannot be imported ({error}); install it with 'pip install onnxruntime'"
-        )
-        raise UnavailableError(msg) from error
-    return onnxruntime
+    """The onnxruntime package; UnavailableError where it is missing."""
+    return import_sdk("onnxruntime", "ONNX Runtime")
 
 
 class OnnxRuntime:

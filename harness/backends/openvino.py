@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Tensor
+from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import Arithmetic, ExecutedLayer, Precision
@@ -27,17 +27,8 @@ _INT8_TYPES = {"i8", "u8"}
 
 
 def sdk() -> Any:
-    """The openvino package.
-
-    Raises:
-        UnavailableError: it is not installed.
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        msg = f"OpenVINO cannot be imported ({error}); install it with 'pip install openvino'"
-        raise UnavailableError(msg) from error
-    return openvino
+    """The openvino package; UnavailableError where it is missing."""
+    return import_sdk("openvino", "OpenVINO")
 
 
 class OpenVino:

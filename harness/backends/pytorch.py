@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import datasets, models
-from harness.backends.base import Tensor
+from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
 from harness.requests import EngineOptions, Probe
@@ -24,17 +24,8 @@ if TYPE_CHECKING:
 
 
 def sdk() -> Any:
-    """The torch package.
-
-    Raises:
-        UnavailableError: it is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        msg = f"PyTorch cannot be imported ({error}); install it with 'pip install torch'"
-        raise UnavailableError(msg) from error
-    return torch
+    """The torch package; UnavailableError where it is missing."""
+    return import_sdk("torch", "PyTorch")
 
 
 class PyTorch:

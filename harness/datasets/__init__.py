@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.datasets.base import Dataset, Patch, Split, Volume
 from harness.datasets.mni152 import Mni152
 from harness.datasets.phantom import Phantom
-from harness.errors import unknown_name
+from harness.errors import look_up
 
 __all__ = ["TASKS", "Dataset", "Patch", "Split", "Volume", "get"]
 
@@ -25,7 +25,4 @@ def get(name: str) -> Dataset:
     Raises:
         UsageError: no such task; the message lists them.
     """
-    try:
-        return TASKS[name]
-    except KeyError:
-        raise unknown_name("task", name, TASKS) from None
+    return look_up("task", name, TASKS)

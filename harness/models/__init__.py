@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import unknown_name
+from harness.errors import look_up
 from harness.models import unet
 from harness.models.spec import ModelSpec
 
@@ -17,7 +17,4 @@ def get(name: str) -> ModelSpec:
     Raises:
         UsageError: no such model; the message lists them.
     """
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise unknown_name("model", name, MODELS) from None
+    return look_up("model", name, MODELS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from harness.errors import unknown_name
+from harness.errors import look_up
 from harness.quantizers.base import Quantizer, QuantizerSpec
 
 __all__ = ["QUANTIZERS", "Quantizer", "QuantizerSpec", "get", "load"]
@@ -33,7 +33,7 @@ QUANTIZERS: dict[str, QuantizerSpec] = {
                 "onnxruntime",
                 "onnxslim",
                 "torch",
-            ),  # fmt: skip
+            ),
         ),
     )
 }
@@ -45,10 +45,7 @@ def get(name: str) -> QuantizerSpec:
     Raises:
         UsageError: no such quantizer; the message lists them.
     """
-    try:
-        return QUANTIZERS[name]
-    except KeyError:
-        raise unknown_name("quantizer", name, QUANTIZERS) from None
+    return look_up("quantizer", name, QUANTIZERS)
 
 
 def load(name: str) -> Quantizer:
