@@ -134,7 +134,9 @@ class Workshop:
                 "quantizer": quantizer.name,
                 "method": method,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
-                "code": source_fingerprint("quantizers", "stages/quantize.py"),
+                "code": source_fingerprint(
+                    "quantizers", "stages/quantize.py", "graph.py", "backends/openvino.py"
+                ),
                 "packages": versions(quantizer.packages),
             }
 
@@ -242,7 +244,7 @@ def _checkpoint_sha256(path: Path, model: str, task: str) -> str:
     if not path.is_file():
         msg = (
             f"no checkpoint of {model} for {task} at {path}; "
-            f"train one with 'voxgate train --models {model} --task {task}'"
+            f"train one with 'voxgate train --models {model} --task {task} --output-dir {path.parent}'"
         )
         raise ArtifactError(msg)
     return sha256_file(path)

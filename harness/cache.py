@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from harness.errors import ArtifactError
 from harness.files import inside, sha256_bytes, sha256_file
@@ -27,6 +27,8 @@ from harness.files import inside, sha256_bytes, sha256_file
 Result = TypeVar("Result")
 
 MANIFEST = "manifest.json"
+
+_QUIET_WAIT_S = 1.0
 
 _log = logging.getLogger("voxgate")
 
@@ -89,7 +91,7 @@ class Cache:
         lock = FileLock(home / f"{key}.lock")
         with self._writing():
             home.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            self._acquire(lock, kind)
         try:
             found = self._read(home / key, kind, result_type)
             if found is not None:
@@ -104,6 +106,14 @@ class Cache:
             msg = f"{home / key} was damaged as soon as it was written; check the disk"
             raise ArtifactError(msg)
         return made
+
+    @staticmethod
+    def _acquire(lock: FileLock, kind: str) -> None:
+        try:
+            lock.acquire(timeout=_QUIET_WAIT_S)
+        except Timeout:
+            _log.warning("waiting for another run that makes the same %s", kind)
+            lock.acquire()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -124,8 +134,13 @@ class Cache:
         inputs: Mapping[str, object],
         make: Callable[[Path], Result],
     ) -> None:
+        mark = f".making-{folder.name}-"
         with self._writing():
-            temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+            for left in folder.parent.glob(
+                f"{mark}*"
+            ):  # by a run that was killed: we hold the lock
+                shutil.rmtree(left)
+            temporary = Path(tempfile.mkdtemp(prefix=mark, dir=folder.parent))
         try:
             result = make(temporary)
             manifest = Manifest(
@@ -155,7 +170,8 @@ class Cache:
             result = msgspec.json.decode(manifest.result, type=result_type)
         except (ArtifactError, ValueError) as error:
             _log.warning("cached %s %s is damaged and made again: %s", kind, folder.name, error)
-            shutil.rmtree(folder)
+            with self._writing():
+                shutil.rmtree(folder)
             return None
         digest = sha256_bytes(msgspec.json.encode(manifest.files, order="deterministic"))
         return Artifact(key=folder.name, folder=folder, result=result, digest=digest, reused=reused)

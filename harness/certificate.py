@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.errors import NotInt8Error
+from harness.errors import NotInt8Error, UnexpectedInt8Error
 from harness.types import CaseResult, Certificate, Ratios
 
 # A simulation keeps FP32's size and time; anything real is clearly below both.
 _CLEARLY = 1.1
+
+_WORDS = {True: "yes", False: "NO", None: "unknown"}
 
 
 def certify(
@@ -28,7 +30,7 @@ def certify(
     unmapped = coverage.by_macs.unmapped if coverage else 1.0
     size = against_fp32.size if against_fp32 else None
     speedup = against_fp32.latency if against_fp32 else None
-    checks = (
+    checks: tuple[tuple[bool | None, str], ...] = (
         (quantize_nodes > 0, f"the graph has {quantize_nodes} quantize nodes"),
         (
             int8 >= required_int8_macs,
@@ -40,7 +42,7 @@ def certify(
         _ratio_check("faster than fake-int8", against_fake),
     )
     return Certificate(
-        granted=all(holds for holds, _ in checks),
+        granted=all(holds is True for holds, _ in checks),
         quantize_nodes=quantize_nodes,
         int8_macs=int8,
         required_int8_macs=required_int8_macs,
@@ -48,7 +50,7 @@ def certify(
         size_ratio=size,
         speedup=speedup,
         speedup_over_fake=against_fake,
-        findings=tuple(f"{'yes' if holds else 'NO'}: {text}" for holds, text in checks),
+        findings=tuple(f"{_WORDS[holds]}: {text}" for holds, text in checks),
     )
 
 
@@ -76,9 +78,22 @@ def refuse_float(case: CaseResult, certificate: Certificate) -> CaseResult:
     )
 
 
-def _ratio_check(claim: str, ratio: float | None) -> tuple[bool, str]:
+def refuse_int8(case: CaseResult) -> CaseResult:
+    """The case, failed if a reference or a simulation computes in int8: no ratio would be true."""
+    coverage = case.int8_coverage
+    if coverage is None or coverage.by_macs.int8 == 0:
+        return case
+    msg = (
+        f"the {case.precision} engine computes {coverage.by_macs.int8:.1%} of its "
+        f"multiply-accumulates in int8; nothing can be compared with it. "
+        f"See 'voxgate inspect {case.case}'"
+    )
+    return replace(case, status="failed", error_type=UnexpectedInt8Error.__name__, error=msg)
+
+
+def _ratio_check(claim: str, ratio: float | None) -> tuple[bool | None, str]:
     if ratio is None:
-        return False, f"{claim}: not measured in this run"
+        return None, f"{claim}: not measured in this run"
     return ratio >= _CLEARLY, f"{claim}: {ratio:.2f}x"
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 
 from harness import __version__
 from harness.commands import bench, doctor, inspect, list_models, train
-from harness.errors import EXIT_INTERRUPTED, HarnessError
+from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, HarnessError
 
 COMMANDS = {
     "bench": bench,
@@ -26,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(format="voxgate: %(levelname)s: %(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a table must not fail on a terminal's encoding
     try:
         run = COMMANDS[options.command].run
         code: int = run(options)
@@ -36,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("voxgate: interrupted; finished artifacts stay in the cache\n")
         return EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - Python's own exit code 1 would mean a regression
+        traceback.print_exc()
+        sys.stderr.write(
+            "voxgate: this is a bug in VoxGate; please report it with the lines above\n"
+        )
+        return EXIT_FAILED
     return code
 
 
@@ -44,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="voxgate",
         description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
-        epilog="exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 4 a case failed",
+        epilog="exit codes: 0 pass, 2 usage, 4 a case failed or is unavailable, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"voxgate {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)

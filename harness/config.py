@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ class RunConfig:
         for option in ("models", "backends", "precisions"):
             names: Sequence[str] = getattr(self, option)
             if len(set(names)) != len(names):
-                msg = f"--{option} names one of {', '.join(names)} twice"
+                msg = f"the {option} name one twice: {', '.join(names)}"
                 raise UsageError(msg)
         if not self.models or not self.backends:
             msg = "nothing is selected: name at least one model and one backend"
@@ -136,7 +137,21 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def memory_limit_bytes(gib: float | None) -> int | None:
+    """The bytes of a limit that was given in GiB.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    if gib is None:
+        return None
+    if not math.isfinite(gib):
+        msg = f"the memory limit is {gib}; it must be a finite number of GiB"
+        raise UsageError(msg)
+    return int(gib * 2**30)
+
+
 def default_record_path(now: datetime | None = None) -> Path:
     """records/<UTC time>.json in the working directory."""
-    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return Path("records") / f"{stamp}.json"

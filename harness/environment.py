@@ -116,7 +116,9 @@ def _gpu() -> tuple[str | None, str | None, str | None]:
 
 def _git_commit() -> str | None:
     """The commit of the harness's own checkout, with ``+dirty`` when files differ from it."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():  # installed; a repository around it is somebody else's
+        return None
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")

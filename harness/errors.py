@@ -9,6 +9,7 @@ HarnessError                     exit 4   a case failed, or nothing was measured
 ├── BuildError                   exit 4   a backend could not turn a graph into an engine
 ├── EngineOutputError            exit 4   an engine returned NaN or the wrong shape
 ├── NotInt8Error                 exit 4   an INT8 engine computes in float
+├── UnexpectedInt8Error          exit 4   an FP32 or fake-quantized engine computes in int8
 └── WorkerError                  exit 4   a worker process was lost
     ├── WorkerTimeoutError                it ran past its time limit
     ├── WorkerMemoryError                 it ran past its memory limit
@@ -71,6 +72,10 @@ class EngineOutputError(HarnessError):
 
 class NotInt8Error(HarnessError):
     """An engine that claims INT8 computes in float."""
+
+
+class UnexpectedInt8Error(HarnessError):
+    """A reference or a simulation computes in int8."""
 
 
 class WorkerError(HarnessError):

@@ -52,6 +52,24 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def check_writable(path: Path, option: str) -> None:
+    """Find out before the work, not after it, that its result has no place.
+
+    Raises:
+        ArtifactError: the path is a folder, or its folder cannot be written; names ``option``.
+    """
+    if path.is_dir():
+        msg = f"{path} is a folder; name a file in it with {option}"
+        raise ArtifactError(msg)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        msg = f"{path} cannot be written: {error}; choose another place with {option}"
+        raise ArtifactError(msg) from error
+
+
 def inside(folder: Path, name: str) -> Path:
     """``folder / name``, refused when the result would lie outside ``folder``.
 

@@ -69,7 +69,8 @@ def run_job(
 def _start(python: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, so that Ctrl-C reaches the parent alone."""
     return subprocess.Popen(
-        [python, "-m", "harness.worker"],
+        # -P: without it the working directory comes first, and a numpy.py there would be imported.
+        [python, "-P", "-m", "harness.worker"],
         stdin=subprocess.PIPE,
         stdout=answers,
         stderr=log,
@@ -124,10 +125,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _take(job: Job[Request, Result], code: int, answers: bytes, log: IO[bytes]) -> Result:
     if not answers.endswith(b"\n"):
         raise WorkerCrashError(_describe_death(job.name, code, _content(log)))
-    answer = msgspec.json.decode(answers, type=Answer)
-    if answer.error_type is not None:
-        raise by_name(answer.error_type)(answer.error)
-    return msgspec.json.decode(answer.result, type=job.result)
+    try:
+        answer = msgspec.json.decode(answers, type=Answer)
+        if answer.error_type is None:
+            return msgspec.json.decode(answer.result, type=job.result)
+    except ValueError as error:  # of msgspec's errors each is a ValueError
+        msg = f"the {job.name} worker answered what is no answer: {error}"
+        raise WorkerCrashError(msg) from error
+    raise by_name(answer.error_type)(answer.error)
 
 
 def _describe_death(name: str, code: int, log: bytes) -> str:

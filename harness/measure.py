@@ -45,7 +45,7 @@ def run(request: RunRequest) -> RunResult:
             memory=host,
             device_memory_bytes=session.device_memory_bytes(),
             dice=runner.measure_dice() if request.evaluate else None,
-            layers=session.layers() if request.evaluate else None,
+            layers=session.layers() if request.inspect else None,
             inference_s=runner.inference_ns / 1e9,
         )
     finally:
@@ -59,12 +59,14 @@ class _Runner:
         self._session = session
         self._images = images
         self._request = request
+        self._last: NDArray[np.generic] = np.empty(0)
         self.inference_ns = 0
 
     def _infer(self, index: int) -> tuple[NDArray[np.generic], int]:
         position = index % len(self._images)
         output, elapsed_ns = self._session.infer(self._images[position : position + 1])
         self.inference_ns += elapsed_ns
+        self._last = output
         return output, elapsed_ns
 
     def _labels(self, output: NDArray[np.generic]) -> NDArray[np.integer]:
@@ -72,19 +74,21 @@ class _Runner:
         return evaluate.to_labels(output, len(self._request.classes), shape)
 
     def measure_latency(self) -> tuple[tuple[int, ...], tuple[int, ...], float]:
-        """Warm-ups, samples and the CPU seconds of both; the first output is checked."""
+        """Warm-ups, samples and the CPU seconds of both."""
         request = self._request
-        output, first_ns = self._infer(0)
-        self._labels(output)
         cpu = time.process_time()
         warmups_ns, samples_ns = latency.sample(
             lambda index: self._infer(index)[1],
-            warmups=max(request.warmups - 1, 0),
+            warmups=request.warmups,
             min_samples=request.min_samples,
             max_samples=request.max_samples,
             seconds=request.seconds,
         )
-        return (first_ns, *warmups_ns), samples_ns, time.process_time() - cpu
+        return warmups_ns, samples_ns, time.process_time() - cpu
+
+    def check_last_output(self) -> None:
+        """Refuse NaN and wrong shapes in every launch, not only in the one that evaluates."""
+        self._labels(self._last)
 
     def measure_dice(self) -> Dice:
         """Segment every evaluation patch."""

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from harness import __version__, backends, datasets, jobs, layout, models
 from harness.artifacts import Workshop
 from harness.cache import Artifact, Cache
-from harness.certificate import certify, refuse_float
+from harness.certificate import certify, refuse_float, refuse_int8
 from harness.config import RunConfig
 from harness.coverage import measure_coverage
 from harness.environment import read_environment
@@ -50,8 +51,7 @@ class _CaseRun:
 def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     """Build, run and measure every case of a checked configuration.
 
-    A case that fails does not stop the others; its row says why. Only an interruption or a cache
-    that cannot be written ends the run.
+    A case that fails does not stop the others; its row says why. Only an interruption ends the run.
     """
     started, start = datetime.now(UTC), time.monotonic()
     cache = Cache(config.cache_root)
@@ -95,9 +95,11 @@ def exit_code(record: RunRecord) -> int:
 
 
 def inspect_case(
-    config: RunConfig, case: CaseId, reporter: Reporter
+    config: RunConfig, case: CaseId, reporter: Reporter, engine_file: Path | None = None
 ) -> tuple[GraphFacts | None, tuple[ExecutedLayer, ...] | None]:
-    """Build one case if need be, load it, run it once, and list its executed layers.
+    """Load one engine, run it once, and list its executed layers.
+
+    Without ``engine_file`` the case's engine is taken from the cache, or built.
 
     Raises:
         HarnessError: the case cannot be built or run.
@@ -107,10 +109,12 @@ def inspect_case(
     workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
     probe = run_job(jobs.PROBE, ProbeRequest(backend=case.backend), limits)
     backends.require(case.backend, case.precision, probe)
-    engine = workshop.engine(case)
-    request = _run_request(case, engine, workshop, evaluate=True)
-    quick = replace(request, warmups=1, min_samples=1, max_samples=1)
-    return _graph(case, workshop), run_job(jobs.RUN, quick, limits).layers
+    path = engine_file or workshop.engine(case).path(layout.ENGINE)
+    request = replace(
+        _run_request(case, path, workshop, evaluate=False),
+        warmups=1, min_samples=1, max_samples=1, inspect=True,
+    )  # fmt: skip
+    return _graph(case, workshop), run_job(jobs.RUN, request, limits).layers
 
 
 def _probe(
@@ -158,7 +162,8 @@ def _measure(runs: list[_CaseRun], workshop: Workshop, reporter: Reporter) -> fl
 def _launch(run: _CaseRun, order: int, workshop: Workshop, *, evaluate: bool) -> float:
     assert run.engine is not None
     try:
-        request = _run_request(run.case, run.engine, workshop, evaluate=evaluate)
+        path = run.engine.path(layout.ENGINE)
+        request = _run_request(run.case, path, workshop, evaluate=evaluate)
         result = run_job(jobs.RUN, request, workshop.limits)
     except HarnessError as error:
         run.error = error
@@ -167,14 +172,12 @@ def _launch(run: _CaseRun, order: int, workshop: Workshop, *, evaluate: bool) ->
     return result.inference_s
 
 
-def _run_request(
-    case: CaseId, engine: Artifact[Built], workshop: Workshop, *, evaluate: bool
-) -> RunRequest:
+def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, evaluate: bool) -> RunRequest:
     config, patches = workshop.config, workshop.patches()
     return RunRequest(
         backend=case.backend,
         options=workshop.options(case),
-        engine=str(engine.path(layout.ENGINE)),
+        engine=str(engine),
         images=str(patches.path(layout.EVALUATION_IMAGES)),
         labels=str(patches.path(layout.EVALUATION_LABELS)),
         cases=tuple(patch.name for patch in patches.result.evaluation),
@@ -184,6 +187,7 @@ def _run_request(
         max_samples=config.max_samples,
         seconds=config.seconds_per_launch,
         evaluate=evaluate,
+        inspect=evaluate,
     )
 
 
@@ -200,39 +204,32 @@ def _result(run: _CaseRun, workshop: Workshop) -> CaseResult:
         return replace(row, status="unavailable", reason=str(run.error))
     if run.error is not None:
         row = replace(row, error_type=type(run.error).__name__, error=str(run.error))
-    row = _with_network(row, workshop)
-    if run.engine is not None:
-        built = run.engine.result
-        row = replace(
-            row,
-            engine_bytes=built.engine_bytes,
-            engine_sha256=built.engine_sha256,
-            engine_key=run.engine.key,
-            build_s=built.build_s,
-            build_cached=run.engine.reused,
-        )
+    if run.engine is None:
+        return row
+    built = run.engine.result
+    row = replace(
+        _with_network(row, workshop),
+        engine_bytes=built.engine_bytes,
+        engine_sha256=built.engine_sha256,
+        engine_key=run.engine.key,
+        build_s=built.build_s,
+        build_cached=run.engine.reused,
+    )
     return _with_measurements(row, run.launches, workshop) if run.launches else row
 
 
 def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
-    """Facts of the graph that the engine was built from, where its stages came that far."""
-    try:
-        kind = backends.get(row.backend).sources[row.precision]
-        if kind == "spec":
-            return replace(row, parameters=models.get(row.model).parameters)
-        weights = workshop.weights(row.model).result
-        row = replace(row, parameters=weights.parameters, weights_sha256=weights.sha256)
-        if kind == "weights":
-            return row
-        graph = workshop.onnx(row.model).result
-        row = replace(
-            row,
-            onnx_bytes=graph.onnx_bytes,
-            export_relative_error=graph.max_relative_error,
-        )
-        return replace(row, calibration=_calibration(row, workshop)) if kind == "quantized" else row
-    except HarnessError:
-        return row  # the stage's error is the case's own and already in the row
+    """Facts of what the engine was built from; every stage before it is done by now."""
+    kind = backends.get(row.backend).sources[row.precision]
+    if kind == "spec":
+        return replace(row, parameters=models.get(row.model).parameters)
+    weights = workshop.weights(row.model).result
+    row = replace(row, parameters=weights.parameters, weights_sha256=weights.sha256)
+    if kind == "weights":
+        return row
+    graph = workshop.onnx(row.model).result
+    row = replace(row, onnx_bytes=graph.onnx_bytes, export_relative_error=graph.max_relative_error)
+    return replace(row, calibration=_calibration(row, workshop)) if kind == "quantized" else row
 
 
 def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
@@ -273,26 +270,26 @@ def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
 
 
 def _certified(cases: Iterable[CaseResult], workshop: Workshop) -> tuple[CaseResult, ...]:
-    """The rows, with a certificate on each INT8 one; one that computes in float fails."""
+    """The rows, each checked for the arithmetic that its precision promises."""
     rows = tuple(cases)
-    ratios = {(r.model, r.backend): r for r in ratios_of(rows) if r.precision == "int8"}
-    fakes = {(row.model, row.backend): row for row in rows if row.precision == "fake-int8"}
-    done = []
-    for row in rows:
-        if row.precision != "int8" or row.latency_ms is None:
-            done.append(row)
-            continue
-        fake = fakes.get((row.model, row.backend))
-        fake_ms = fake.latency_ms.median if fake and fake.latency_ms else None
-        certificate = certify(
-            row,
-            required_int8_macs=models.get(row.model).minimum_int8_macs,
-            quantize_nodes=_quantize_nodes(row.case, workshop),
-            against_fp32=ratios.get((row.model, row.backend)),
-            against_fake=quotient(fake_ms, row.latency_ms.median),
-        )
-        done.append(refuse_float(row, certificate))
-    return tuple(done)
+    return tuple(_checked(row, rows, workshop) if row.status == "ok" else row for row in rows)
+
+
+def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) -> CaseResult:
+    """An INT8 row with its certificate; any row whose arithmetic is not its precision's failed."""
+    if row.precision != "int8":
+        return refuse_int8(row)
+    beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
+    fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
+    ours = row.latency_ms
+    certificate = certify(
+        row,
+        required_int8_macs=models.get(row.model).minimum_int8_macs,
+        quantize_nodes=_quantize_nodes(row.case, workshop),
+        against_fp32=next((r for r in ratios_of(beside) if r.precision == "int8"), None),
+        against_fake=quotient(fake.median if fake else None, ours.median if ours else None),
+    )
+    return refuse_float(row, certificate)
 
 
 def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:

@@ -22,9 +22,11 @@ from harness.config import (
     DEFAULT_MODELS,
     DEFAULT_TASK,
     RunConfig,
+    memory_limit_bytes,
     split_names,
 )
 from harness.errors import UsageError
+from harness.files import check_writable
 from harness.replay import ReplayClock
 from harness.report.progress import Lines
 from harness.types import CaseId, CaseResult, Precision, Ratios, RunRecord
@@ -48,6 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
     group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
     group.addoption("--vg-seconds", type=float, default=defaults.seconds_per_launch)
+    group.addoption("--vg-warmups", type=int, default=defaults.warmups)
+    group.addoption("--vg-min-samples", type=int, default=defaults.min_samples)
+    group.addoption("--vg-max-samples", type=int, default=defaults.max_samples)
+    group.addoption("--vg-memory-limit", type=float, default=None, help="GiB a worker may hold")
     group.addoption("--vg-time-limit", type=float, default=defaults.time_limit_s)
     group.addoption("--vg-cache-dir", type=Path, default=None, help="where artifacts are kept")
     group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
@@ -70,6 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
             threads=option("--vg-threads"),
             launches=option("--vg-launches"),
             seconds_per_launch=option("--vg-seconds"),
+            warmups=option("--vg-warmups"),
+            min_samples=option("--vg-min-samples"),
+            max_samples=option("--vg-max-samples"),
+            memory_limit_bytes=memory_limit_bytes(option("--vg-memory-limit")),
             time_limit_s=option("--vg-time-limit"),
             cache_dir=option("--vg-cache-dir"),
             checkpoint_dir=option("--vg-checkpoint-dir"),
@@ -118,6 +128,8 @@ def vg_record(pytestconfig: pytest.Config, vg_config: RunConfig) -> RunRecord:
     """The record of one run over every selected case; written where --vg-record says."""
     if hasattr(pytestconfig, "workerinput"):
         pytest.fail("latency cannot be measured under xdist; run without -n")
+    if vg_config.record is not None:
+        check_writable(vg_config.record, "--vg-record")
     capture = cast("Any", pytestconfig.pluginmanager.getplugin("capturemanager"))
     with capture.global_and_fixture_disabled():
         sys.stderr.write("\n")

@@ -157,6 +157,7 @@ class RunRequest:
     max_samples: int
     seconds: float
     evaluate: bool
+    inspect: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,9 @@ from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer, Precision
 
 FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
-FAULTS = ("nan", "shape", "crash", "exit", "hang", "memory", "float", "build", "missing", "worse")
+FAULTS = (
+    "nan", "shape", "crash", "exit", "hang", "memory", "float", "integer", "build", "missing", "worse",
+)  # fmt: skip
 
 _LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
 _ENGINE_BYTES: dict[Precision, int] = {"fp32": 40_000, "fake-int8": 40_400, "int8": 10_400}
@@ -115,7 +117,7 @@ class FakeSession:
 
     def layers(self) -> tuple[ExecutedLayer, ...]:
         """Two convolutions, int8 where the precision says so and no fault says otherwise."""
-        real = self._precision == "int8" and self._fault != "float"
+        real = (self._precision == "int8" and self._fault != "float") or self._fault == "integer"
         return tuple(
             ExecutedLayer(
                 name=f"{name}/executed",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _WEIGHTED = {"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+_OPTIMIZED = "optimized.onnx"
 _INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
 
 
@@ -56,23 +57,27 @@ class OnnxRuntime:
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
-        with tempfile.TemporaryDirectory(prefix="voxgate-ort-") as folder:
-            optimized = Path(folder) / "optimized.onnx"
-            settings.optimized_model_filepath = str(optimized)
-            try:
-                session = ort.InferenceSession(engine, settings, ["CPUExecutionProvider"])
-            except Exception as error:  # its exceptions share no base class
-                msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
-                raise BuildError(msg) from error
-            return OnnxRuntimeSession(session, optimized.read_bytes())
+        folder = tempfile.TemporaryDirectory(prefix="voxgate-ort-")
+        settings.optimized_model_filepath = str(Path(folder.name) / _OPTIMIZED)
+        try:
+            session = ort.InferenceSession(engine, settings, ["CPUExecutionProvider"])
+        except Exception as error:
+            folder.cleanup()
+            msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
+            raise BuildError(msg) from error
+        return OnnxRuntimeSession(session, folder)
 
 
 class OnnxRuntimeSession:
     """An inference session with one input and one output."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, optimized: bytes) -> None:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        folder: tempfile.TemporaryDirectory[str],
+    ) -> None:
         self._session = session
-        self._optimized = optimized
+        self._folder = folder
         self._input = session.get_inputs()[0].name
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
@@ -86,7 +91,7 @@ class OnnxRuntimeSession:
         """The weighted nodes of the optimized graph: integer operators are int8, others float."""
         import onnx
 
-        graph = onnx.load_from_string(self._optimized).graph
+        graph = onnx.load(Path(self._folder.name) / _OPTIMIZED).graph
         return tuple(
             ExecutedLayer(
                 name=node.name,
@@ -105,6 +110,7 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Free the session."""
         del self._session
+        self._folder.cleanup()
 
 
 BACKEND = OnnxRuntime()

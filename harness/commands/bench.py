@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from harness import pipeline, record
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.config import default_record_path
+from harness.files import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,11 +24,12 @@ def run(options: argparse.Namespace) -> int:
 
     config = make_config(options)
     path = config.record or default_record_path()
-    record.check_writable(path)
+    check_writable(path, "--record")
     with reporting() as reporter:
         result = pipeline.bench(config, reporter)
     record.write(path, result)
     console = make_console()
-    print_record(console, result)
-    console.print(f"record: {path}", highlight=False, soft_wrap=True)
+    with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
+        print_record(console, result)
+        console.print(f"record: {path}", highlight=False, soft_wrap=True)
     return pipeline.exit_code(result)

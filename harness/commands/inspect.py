@@ -16,7 +16,6 @@ import msgspec
 from harness import models, pipeline
 from harness.cache import MANIFEST, read_manifest
 from harness.commands.options import add_run_options, make_config, reporting
-from harness.config import RunConfig
 from harness.coverage import measure_coverage
 from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
 from harness.types import PRECISIONS, CaseId, Coverage, ExecutedLayer, Precision
@@ -31,31 +30,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 when the layers could be read."""
-    case = parse_target(options.target)
+    engine = engine_file(options.target)
+    if engine is None:
+        case, threads = parse_case(options.target), options.threads
+    else:
+        case, threads = _built_for(engine)
     config = replace(
         make_config(options),
         models=(case.model,),
         task=case.task,
         backends=(case.backend,),
         precisions=(case.precision,),
+        threads=threads,
     ).check()
-    return _inspect(config, case, as_json=options.json)
+    with reporting() as reporter:
+        graph, layers = pipeline.inspect_case(config, case, reporter, engine)
+    if layers is None:
+        msg = f"{case.backend} does not tell what it executes; nothing to inspect"
+        raise HarnessError(msg)
+    coverage = measure_coverage(graph, layers) if graph else None
+    if options.json:
+        found = {"case": str(case), "coverage": coverage, "layers": layers}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    else:
+        _print(case, layers, coverage)
+    return 0
 
 
-def parse_target(target: str) -> CaseId:
-    """The case that was named, or the one that an engine of the cache was built for.
+def engine_file(target: str) -> Path | None:
+    """The engine file that was named, or None when the target is a case.
 
     Raises:
-        UsageError: neither a case nor an existing file.
-        ArtifactError: the engine is damaged, or is no engine of the cache.
+        UsageError: it looks like a path, and there is no file.
     """
     path = Path(target)
-    if path.is_file():
-        return parse_case(_case_of_engine(path))
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        msg = f"no engine file at {target[:80]}: {error.strerror}"
+        raise UsageError(msg) from error
     if path.suffix or path.is_absolute():
         msg = f"no engine file at {path}"
         raise UsageError(msg)
-    return parse_case(target)
+    return None
 
 
 def parse_case(text: str) -> CaseId:
@@ -78,7 +96,12 @@ def _precision(name: str) -> Precision:
     return next(precision for precision in PRECISIONS if precision == name)
 
 
-def _case_of_engine(path: Path) -> str:
+def _built_for(path: Path) -> tuple[CaseId, int]:
+    """The case and the thread count that an engine of the cache was built for.
+
+    Raises:
+        ArtifactError: the engine is damaged, or is no engine of the cache.
+    """
     if not (path.parent / MANIFEST).is_file():
         msg = f"{path} has no {MANIFEST} beside it; give an engine.bin of the cache, or a case"
         raise ArtifactError(msg)
@@ -86,29 +109,15 @@ def _case_of_engine(path: Path) -> str:
     if manifest.kind != "engine":
         msg = f"{path} belongs to an artifact of kind {manifest.kind!r}, not to an engine"
         raise ArtifactError(msg)
-    return str(manifest.inputs["case"])
-
-
-def _inspect(config: RunConfig, case: CaseId, *, as_json: bool) -> int:
-    with reporting() as reporter:
-        graph, layers = pipeline.inspect_case(config, case, reporter)
-    if layers is None:
-        msg = f"{case.backend} does not tell what it executes; nothing to inspect"
-        raise HarnessError(msg)
-    coverage = measure_coverage(graph, layers) if graph else None
-    if as_json:
-        found = {"case": str(case), "coverage": coverage, "layers": layers}
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    else:
-        _print(case, layers, coverage)
-    return 0
+    return parse_case(str(manifest.inputs["case"])), int(str(manifest.inputs["threads"]))
 
 
 def _print(case: CaseId, layers: tuple[ExecutedLayer, ...], coverage: Coverage | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from harness.report.table import make_console
+
+    console = make_console()
     table = Table("layer", "kind", "arithmetic", "executed as", title=str(case))
     for layer in layers:
         table.add_row(layer.name, layer.kind, layer.arithmetic, layer.detail)
@@ -134,5 +143,7 @@ def describe_arithmetic(case: CaseId, coverage: Coverage) -> str:
     if case.precision == "int8":
         verdict = "computes in INT8" if real else "does NOT compute in INT8"
         return f"this engine {verdict}: at least {required:.0%} of MACs and none unmapped required"
+    if coverage.by_macs.unmapped > 0:
+        return f"what this engine computes cannot be told: {coverage.by_macs.unmapped:.1%} unmapped"
     quiet = coverage.by_macs.int8 == 0
     return f"this {case.precision} engine computes {'nothing' if quiet else 'something'} in INT8"

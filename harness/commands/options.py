@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,11 @@ from harness.config import (
     DEFAULT_MODELS,
     DEFAULT_TASK,
     RunConfig,
+    memory_limit_bytes,
     split_names,
 )
-from harness.errors import UsageError
 from harness.report.progress import Bar, Lines, Reporter
 from harness.types import Precision
-
-_GIB = 2**30
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +64,6 @@ def make_config(options: argparse.Namespace) -> RunConfig:
     Raises:
         UsageError: an unknown name or a number out of range.
     """
-    limit = options.memory_limit
     return RunConfig(
         models=split_names(options.models),
         task=options.task,
@@ -82,18 +78,11 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         max_samples=options.max_samples,
         seconds_per_launch=options.seconds,
         time_limit_s=options.time_limit,
-        memory_limit_bytes=None if limit is None else _gib_to_bytes(limit),
+        memory_limit_bytes=memory_limit_bytes(options.memory_limit),
         cache_dir=options.cache_dir,
         checkpoint_dir=options.checkpoint_dir,
         record=getattr(options, "record", None),
     ).check()
-
-
-def _gib_to_bytes(gib: float) -> int:
-    if not math.isfinite(gib):
-        msg = f"--memory-limit is {gib}; it must be a finite number of GiB"
-        raise UsageError(msg)
-    return int(gib * _GIB)
 
 
 @contextmanager

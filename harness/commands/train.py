@@ -11,6 +11,7 @@ from harness.artifacts import checkpoint_folder
 from harness.commands.options import reporting
 from harness.config import DEFAULT_MODELS, DEFAULT_TASK, split_names
 from harness.errors import UsageError
+from harness.files import check_writable
 from harness.report.progress import Reporter
 
 
@@ -32,11 +33,16 @@ def run(options: argparse.Namespace) -> int:
     dataset = datasets.get(options.task)
     for name in names:
         models.get(name).check_roi(dataset.patch_size)
-    for option in ("steps", "batch", "rank"):
-        if getattr(options, option) < 1:
-            msg = f"--{option} is {getattr(options, option)}; it must be at least 1"
+    if not names:
+        msg = "no model is named; nothing to train"
+        raise UsageError(msg)
+    for option, least in (("steps", 1), ("batch", 1), ("rank", 1), ("seed", 0)):
+        if getattr(options, option) < least:
+            msg = f"--{option} is {getattr(options, option)}; it must be at least {least}"
             raise UsageError(msg)
     folder = options.output_dir or checkpoint_folder()
+    for name in names:
+        check_writable(folder / f"{name}-{options.task}.safetensors", "--output-dir")
     for name in names:
         path = folder / f"{name}-{options.task}.safetensors"
         with reporting() as reporter:

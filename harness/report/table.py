@@ -23,7 +23,8 @@ def make_console(file: IO[str] | None = None) -> Console:
     """A console on standard output or ``file``; a pipe or a log gets a width that fits the table."""
     from rich.console import Console
 
-    console = Console(file=file)
+    # Names and errors are data: no brackets in them are markup.
+    console = Console(file=file, markup=False)
     if not console.is_terminal:
         console.width = _WIDE
     return console
@@ -38,15 +39,14 @@ def print_record(console: Console, record: RunRecord) -> None:
             _print_certificate(console, case)
     for case in record.cases:
         if case.status != "ok":
-            console.print(f"[bold red]{case.status.upper()}[/] {case.case}", highlight=False)
-            console.print(f"  {case.error or case.reason}", highlight=False, markup=False)
+            console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
+            console.print(f"  {case.error or case.reason}", highlight=False)
     share = timing.inference_s / timing.wall_s if timing.wall_s else 0.0
     console.print(
         f"{environment.cpu}, {environment.threads} threads, {' '.join(environment.isa)}; "
         f"{timing.wall_s:.1f} s, {share:.0%} of it inside inference; "
         f"{timing.artifacts_built} artifacts built, {timing.artifacts_reused} reused",
         highlight=False,
-        markup=False,
         soft_wrap=True,
     )
 
@@ -139,10 +139,10 @@ _COLUMNS = (
 def _print_certificate(console: Console, case: CaseResult) -> None:
     certificate = case.certificate
     assert certificate is not None
-    verdict = "[green]granted[/]" if certificate.granted else "[bold red]NOT granted[/]"
-    console.print(f"Real-INT8 certificate of {case.case}: {verdict}", highlight=False)
+    verdict, style = ("granted", "green") if certificate.granted else ("NOT granted", "bold red")
+    console.print(f"Real-INT8 certificate of {case.case}: {verdict}", style=style, highlight=False)
     for finding in certificate.findings:
-        console.print(f"  {finding}", highlight=False, markup=False)
+        console.print(f"  {finding}", highlight=False)
 
 
 def _format(value: float | None, how: str, unit: str = "") -> str:

@@ -63,11 +63,11 @@ def train(config: TrainConfig, progress: Progress) -> checkpoint.CheckpointInfo:
     run.restore()
     for step, batch in run.batches():
         loss = run.advance(step, batch)
-        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            run.save_partial()
         if not math.isfinite(loss):
             msg = f"training {config.model} diverged at step {step}: loss is {loss}; lower the rate"
             raise HarnessError(msg)
+        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+            run.save_partial()
         progress(step + 1, config.steps, f"loss {loss:.3f}")
     info = run.write_checkpoint()
     run.partial.unlink(missing_ok=True)
@@ -244,7 +244,12 @@ class _Run:
         return f"{c.model}/{c.task}/{c.steps}/{c.batch}/{c.rank}/{c.seed}/{c.learning_rate}"
 
     def save_partial(self) -> None:
-        """Everything needed to go on: trainable tensors, running statistics, Adam's moments."""
+        """Everything needed to go on: trainable tensors, running statistics, Adam's moments.
+
+        Nothing that diverged is saved, or every later run would go on from there.
+        """
+        if not all(bool(tensor.isfinite().all()) for tensor in self.trainable.values()):
+            return
         from safetensors.torch import save_file
 
         tensors = {f"train:{n}": t.detach() for n, t in self.trainable.items()}
@@ -259,11 +264,16 @@ class _Run:
     def restore(self) -> None:
         """Load an interrupted run of the same configuration, if there is one."""
         import torch
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         if not self.partial.is_file():
             return
-        with safe_open(self.partial, framework="pt", device=self.config.device) as file:
+        try:
+            opened = safe_open(self.partial, framework="pt", device=self.config.device)
+        except SafetensorError as error:
+            msg = f"{self.partial}, of an interrupted run, is damaged ({error}); delete it"
+            raise ArtifactError(msg) from error
+        with opened as file:
             header = file.metadata() or {}
             if header.get("identity") != self._identity():
                 msg = (

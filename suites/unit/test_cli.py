@@ -161,6 +161,57 @@ def test_a_record_without_a_place_is_refused_before_the_work(
     assert "measuring" not in captured
 
 
+def test_brackets_in_a_path_are_no_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a[" / "b]" / "r.json"
+    assert main(["bench", *FAKE, "--precisions", "fp32", "--record", str(path)]) == 0
+    assert f"record: {path}" in capsys.readouterr().out
+
+
+def run_cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_output_without_the_letters_still_gets_the_table() -> None:
+    done = run_cli("bench", *FAKE, "--precisions", "fp32", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "mean Dice" in done.stdout
+
+
+def test_a_closed_pipe_does_not_look_like_a_regression() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--precisions", "fp32"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode in {0, 120}, done.stderr  # 120: Python could not flush at its exit
+
+
+def test_a_bug_does_not_look_like_a_regression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(*_: object) -> None:
+        msg = "a bug"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr("harness.pipeline.bench", bug)
+    assert main(["bench", *FAKE]) == 4
+    assert "ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+def test_two_runs_at_once_keep_two_records(tmp_path: Path) -> None:
+    for _ in range(2):
+        main(["bench", *FAKE, "--precisions", "fp32"])
+    assert len(list((tmp_path / "records").iterdir())) == 2
+
+
 def test_models_lists_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     (unet,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "unet"]
@@ -206,6 +257,11 @@ def test_inspect_takes_an_engine_of_the_cache(
     printed = capsys.readouterr().out
     assert "MACs: 100.0% int8" in printed
     assert "this engine computes in INT8" in printed
+    elsewhere = str(tmp_path / "elsewhere")
+    assert main(["inspect", str(engine), "--threads", "1", "--cache-dir", elsewhere]) == 0
+    captured = capsys.readouterr()
+    assert "MACs: 100.0% int8" in captured.out
+    assert "building" not in captured.err
     engine.write_bytes(b"damaged")
     assert main(["inspect", str(engine)]) == 4
     assert "SHA-256" in capsys.readouterr().err
@@ -218,6 +274,7 @@ def test_inspect_takes_an_engine_of_the_cache(
         ("unet/mni152/openvino/int9", 2, "unknown precision 'int9'"),
         ("nosuch/mni152/openvino/int8", 2, "unknown model 'nosuch'"),
         ("/no/such/engine.bin", 2, "no engine file at"),
+        ("a" * 300, 2, "File name too long"),
         ("unet/phantom-mini/fake/bf16", 4, "cannot build bf16"),
     ],
 )
@@ -243,6 +300,8 @@ def test_doctor_says_what_runs_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["--models", "nosuch"], "unknown model"),
         (["--task", "nosuch"], "unknown task"),
         (["--steps", "0"], "--steps is 0"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--models", ""], "nothing to train"),
     ],
 )
 def test_train_checks_before_it_works(

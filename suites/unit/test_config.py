@@ -222,9 +222,9 @@ def test_names_are_split_at_commas(text: str, names: tuple[str, ...]) -> None:
 
 def test_record_is_named_after_the_time() -> None:
     now = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-    assert default_record_path(now) == Path("records/20260304T050607Z.json")
+    assert default_record_path(now) == Path("records/20260304T050607.000000Z.json")
 
 
 def test_record_is_named_after_universal_time() -> None:
     now = datetime(2026, 3, 4, 1, 6, 7, tzinfo=timezone(timedelta(hours=2)))
-    assert default_record_path(now) == Path("records/20260303T230607Z.json")
+    assert default_record_path(now) == Path("records/20260303T230607.000000Z.json")

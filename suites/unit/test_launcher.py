@@ -59,6 +59,7 @@ def launch(folder: Path, limits: Limits) -> object:
         max_samples=4,
         seconds=0.0,
         evaluate=True,
+        inspect=True,
     )
     return run_job(jobs.RUN, request, limits)
 
@@ -103,6 +104,23 @@ def test_a_faulty_engine_is_named(
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}")
     with pytest.raises(error, match=words):
         launch(prepared, Limits(seconds=60))
+
+
+def test_modules_of_the_working_directory_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not numpy')")
+    (tmp_path / "harness.py").write_text("raise SystemExit('not the harness')")
+    monkeypatch.chdir(tmp_path)
+    assert run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60)).available
+
+
+def test_an_answer_that_is_none_is_a_crash(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho hello\n")
+    python.chmod(0o755)
+    with pytest.raises(WorkerCrashError, match="answered what is no answer"):
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60), python=str(python))
 
 
 def test_a_hanging_worker_is_killed(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

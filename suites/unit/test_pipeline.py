@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness import pipeline, record
+from harness import launcher, pipeline, record
 from harness.config import RunConfig
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.report.progress import Silent
@@ -104,6 +105,44 @@ def test_running_out_of_memory_fails_the_case(
     found = rows(bench(replace(fake_config, memory_limit_bytes=512 * 2**20)))
     assert found["int8"].error_type == "WorkerMemoryError"
     assert found["fp32"].status == "ok"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fake-int8"])
+def test_a_reference_that_computes_in_int8_is_failed(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"{precision}=integer")
+    result = bench(fake_config)
+    found = rows(result)
+    assert found[precision].error_type == "UnexpectedInt8Error"
+    assert "100.0%" in (found[precision].error or "")
+    assert pipeline.exit_code(result) == EXIT_FAILED
+
+
+def test_a_crash_in_a_later_launch_leaves_no_certificate(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launches = 0
+
+    def crash_in_the_second(job: Any, request: Any, limits: Any) -> Any:
+        nonlocal launches
+        if job.name == "run" and request.options.precision == "int8":
+            launches += 1
+            monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=crash" if launches == 2 else "")
+        return launcher.run_job(job, request, limits)
+
+    monkeypatch.setattr(pipeline, "run_job", crash_in_the_second)
+    row = rows(bench(fake_config))["int8"]
+    assert (row.status, row.error_type) == ("failed", "WorkerCrashError")
+    assert row.latency_ms is not None
+    assert row.certificate is None
+
+
+def test_a_probe_that_breaks_is_failed_and_not_unavailable(fake_config: RunConfig) -> None:
+    broken = replace(fake_config, precisions=("fp32", "bf16"), memory_limit_bytes=1)
+    result = bench(broken)
+    assert [row.error_type for row in result.cases] == ["WorkerMemoryError"] * 2
+    assert pipeline.exit_code(result) == EXIT_FAILED
 
 
 def test_a_missing_backend_is_unavailable_and_no_pass(

@@ -82,6 +82,11 @@ def test_precisions_select_cases(run: Runner) -> None:
         ("--vg-launches=0", "launches is 0"),
         ("--vg-threads=-1", "threads is -1"),
         ("--vg-time-limit=0", "time_limit_s is 0"),
+        ("--vg-seconds=-1", "seconds_per_launch is -1"),
+        ("--vg-warmups=0", "warmups is 0"),
+        ("--vg-min-samples=0", "min_samples is 0"),
+        ("--vg-max-samples=0", "max_samples is 0"),
+        ("--vg-memory-limit=nan", "must be a finite number"),
     ],
 )
 def test_a_wrong_option_stops_before_collection(

@@ -80,10 +80,18 @@ def test_an_interrupted_run_of_another_configuration_is_refused(config: TrainCon
         train(replace(config, rank=2), silent)
 
 
+def test_a_damaged_interrupted_run_is_refused_by_name(config: TrainConfig) -> None:
+    config.output.with_suffix(".partial.safetensors").write_bytes(b"damaged")
+    with pytest.raises(
+        ArtifactError, match=r"c\.partial\.safetensors, of an interrupted run, is dam"
+    ):
+        train(config, silent)
+
+
 def test_a_diverging_run_ends_with_the_step(config: TrainConfig) -> None:
     with pytest.raises(HarnessError, match="diverged at step"):
         train(replace(config, learning_rate=float("nan")), silent)
-    assert not config.output.exists()
+    assert not list(config.output.parent.iterdir())
 
 
 def test_cuda_without_a_gpu_is_unavailable(config: TrainConfig) -> None:
