@@ -37,7 +37,7 @@ class RunConfig:
     threads: int = 0
     launches: int = 3
     warmups: int = 2
-    min_samples: int = 5
+    min_samples: int = 4
     max_samples: int = 50
     seconds_per_launch: float = 2.0
     time_limit_s: float = 1800.0
