@@ -1,7 +1,8 @@
 """Latency: INT8 is really faster, a simulation is not, and pytest-benchmark sees engine time.
 
-Ratios compare the fastest samples, which a noisy neighbour disturbs least. The bound for INT8 is
-below what is measured on quiet machines, and applies where the CPU has int8 dot products.
+Ratios compare the fastest samples, which a noisy neighbour disturbs least. The bounds are wider than
+what quiet machines show (INT8 3.7 to 4.1 times as fast, a simulation within 5 %), and still far apart;
+the one for INT8 applies where the CPU has int8 dot products.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from harness.types import CaseResult, Ratios, RunRecord
 
 MIN_INT8_SPEEDUP = 3.0
 MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS = 1.1
-FAKE_TOLERANCE = 0.15
+FAKE_TOLERANCE = 0.25
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}
 
 
