@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
-from harness.types import Arithmetic, ExecutedLayer, Precision
+from harness.types import Arithmetic, ExecutedLayer
 
 if TYPE_CHECKING:
     import openvino
@@ -116,13 +116,9 @@ def _properties(options: EngineOptions) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": options.threads,
         "NUM_STREAMS": 1,
     }
-    if _is_fake(options.precision):
+    if options.precision == "fake-int8":
         properties["LP_TRANSFORMS_MODE"] = "NO"
     return properties
-
-
-def _is_fake(precision: Precision) -> bool:
-    return precision == "fake-int8"
 
 
 def _executed_layer(operation: Any) -> ExecutedLayer | None:
