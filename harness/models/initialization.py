@@ -21,8 +21,21 @@ if TYPE_CHECKING:
 State = dict[str, NDArray[np.float32]]
 
 
+def float_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The float entries of ``module.state_dict()``, a tensor that has two names under the first.
+
+    (MONAI's DynUNet registers its blocks twice.)
+    """
+    first = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    return {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if name in first and tensor.is_floating_point()
+    }
+
+
 def initial_state(module: torch.nn.Module, seed: int) -> State:
-    """Seeded values for every float entry of ``module.state_dict()``.
+    """Seeded values for every tensor of `float_tensors`.
 
     Weights of two and more axes are He-uniform by their fan-in; norms start at one, biases and
     running means at zero. Integer buffers (batch counters) are left out.
@@ -30,8 +43,7 @@ def initial_state(module: torch.nn.Module, seed: int) -> State:
     fans = _fan_ins(module)
     return {
         name: _draw(name, tuple(tensor.shape), fans.get(name), seed)
-        for name, tensor in module.state_dict().items()
-        if tensor.is_floating_point()
+        for name, tensor in float_tensors(module).items()
     }
 
 

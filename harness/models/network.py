@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.models.initialization import float_tensors
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,7 +27,7 @@ def load_network(spec: ModelSpec, classes: int, weights: bytes) -> torch.nn.Modu
     except SafetensorError as error:
         msg = f"damaged safetensors: {error}"
         raise ValueError(msg) from error
-    wanted = {name for name, value in module.state_dict().items() if value.is_floating_point()}
+    wanted = set(float_tensors(module))
     if wanted != set(state):
         msg = f"tensor names differ: {', '.join(sorted(wanted ^ set(state))[:5])}"
         raise KeyError(msg)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
@@ -14,14 +15,28 @@ if TYPE_CHECKING:
 Builder = Callable[[int, int], "torch.nn.Module"]
 
 
+@dataclass(frozen=True, slots=True)
+class LazyBuilder:
+    """``build`` of a module that is imported when the first network is built."""
+
+    module: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self, in_channels: int, classes: int) -> torch.nn.Module:
+        """The network with library-default weights."""
+        build: Callable[..., torch.nn.Module] = importlib.import_module(self.module).build
+        return build(in_channels, classes, **self.options)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """One architecture at the size the paper measured.
 
     ``build(in_channels, classes)`` returns the network with library-default weights; the harness
     overwrites all of them. ``parameters`` counts float32 parameters at one input channel and three
-    classes; a test holds it against the built network. ``minimum_int8_macs`` is the share of
-    multiply-accumulates that an INT8 engine must execute in int8 to be certified.
+    classes, ``paper_parameters`` those of the paper's network with its ``paper_classes``; a test
+    holds both against the built network. ``minimum_int8_macs`` is the share of multiply-accumulates
+    that an INT8 engine must execute in int8 to be certified.
     """
 
     name: str
@@ -30,6 +45,8 @@ class ModelSpec:
     build: Builder
     parameters: int
     roi_multiple: int
+    paper_parameters: int | None = None
+    paper_classes: int | None = None
     minimum_int8_macs: float = 0.95
 
     def check_roi(self, roi: tuple[int, int, int]) -> None:
