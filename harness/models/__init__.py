@@ -80,8 +80,8 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             name="vista3d",
             title="VISTA3D",
-            source="MONAI VISTA3D, automatic branch, encoder_embed_dim 14",
-            build=LazyBuilder("harness.models.vista3d", {"width": 14}),
+            source="MONAI VISTA3D, automatic branch, encoder_embed_dim 16, blocks 1-2-2-3-3",
+            build=LazyBuilder("harness.models.vista3d", {"width": 16, "blocks": (1, 2, 2, 3, 3)}),
             parameters=0,
             paper_parameters=17_080_000,
             paper_classes=105,

@@ -14,13 +14,18 @@ from monai.networks.nets.segresnet_ds import SegResNetDS2
 from monai.networks.nets.vista3d import ClassMappingClassify
 from torch import nn
 
-_BLOCKS_DOWN = (1, 2, 2, 4, 4)
+RELEASED_BLOCKS = (1, 2, 2, 4, 4)
 _PROMPTS = 512  # class embeddings of the released network
 
 
-def build(in_channels: int, classes: int, *, width: int) -> torch.nn.Module:
-    """The network at ``width`` features (``encoder_embed_dim``; the released one has 48)."""
-    return AutomaticBranch(in_channels, classes, width)
+def build(
+    in_channels: int, classes: int, *, width: int, blocks: tuple[int, ...] = RELEASED_BLOCKS
+) -> torch.nn.Module:
+    """The network at ``width`` features (``encoder_embed_dim``; the released one has 48).
+
+    ``blocks`` are the residual blocks of each encoder level.
+    """
+    return AutomaticBranch(in_channels, classes, width, blocks)
 
 
 class AutomaticBranch(nn.Module):
@@ -29,11 +34,13 @@ class AutomaticBranch(nn.Module):
     Images are (N, C, D, H, W) float32, logits (N, classes, D, H, W).
     """
 
-    def __init__(self, in_channels: int, classes: int, width: int) -> None:
+    def __init__(
+        self, in_channels: int, classes: int, width: int, blocks: tuple[int, ...]
+    ) -> None:
         super().__init__()
         backbone = SegResNetDS2(
             in_channels=in_channels,
-            blocks_down=_BLOCKS_DOWN,
+            blocks_down=blocks,
             norm="instance",
             out_channels=width,
             init_filters=width,
