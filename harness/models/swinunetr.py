@@ -47,7 +47,7 @@ def build(in_channels: int, classes: int) -> torch.nn.Module:
     return network
 
 
-class _Stage(BasicLayer):
+class _Stage(BasicLayer):  # type: ignore[misc]
     """MONAI's stage without its masks: (N, C, D, H, W) in and out."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ class _Stage(BasicLayer):
         return x.movedim(-1, 1)
 
 
-class _Block(SwinTransformerBlock):
+class _Block(SwinTransformerBlock):  # type: ignore[misc]
     """MONAI's block, but the attention gets the sides of its tokens in place of a mask."""
 
     def forward(self, x: torch.Tensor, mask_matrix: torch.Tensor | None) -> torch.Tensor:
@@ -70,7 +70,7 @@ class _Block(SwinTransformerBlock):
         return result
 
 
-class _Attention(WindowAttention):
+class _Attention(WindowAttention):  # type: ignore[misc]
     """Window attention with sides (windows, tokens, 3) instead of a mask."""
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -92,12 +92,11 @@ class _Attention(WindowAttention):
         zero = x[0, 0, :1] * 0
         table = self.relative_position_bias_table.t() + zero
         index = self.relative_position_index[:tokens, :tokens].reshape(-1)
-        return table.index_select(1, index).reshape(1, self.num_heads, tokens, tokens)
+        bias: torch.Tensor = table.index_select(1, index)
+        return bias.reshape(1, self.num_heads, tokens, tokens)
 
 
-def token_sides(
-    size: Sequence[int], window: Sequence[int], shift: Sequence[int]
-) -> torch.Tensor:
+def token_sides(size: Sequence[int], window: Sequence[int], shift: Sequence[int]) -> torch.Tensor:
     """On which side of the image's border each token of each shifted window lies, per axis.
 
     ``size`` is the feature map's, which is padded to whole windows and rolled by ``shift``. Returns
