@@ -45,7 +45,7 @@ def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: unet"),
+        ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: nnunet,"),
         ("--task", "brain", "unknown task 'brain'. Choose from: mni152, phantom, phantom-mini"),
         ("--backend", "openvin", "Did you mean 'openvino'?"),
         ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
