@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import datasets, models
@@ -199,6 +199,7 @@ def test_swinunetr_computes_what_monais_does() -> None:
 axes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))
 
 
+@settings(deadline=None)  # the first example imports MONAI
 @given(st.tuples(axes, axes, axes))
 def test_tokens_attend_to_those_on_the_same_sides(
     drawn: tuple[tuple[int, int, int, int], ...],
