@@ -38,6 +38,7 @@ def _row(spec: models.ModelSpec) -> dict[str, object]:
         "title": spec.title,
         "parameters": spec.parameters,
         "roi_multiple": spec.roi_multiple,
+        "roi": spec.roi,
         "source": spec.source,
         "trained_for": _trained_for(spec),
     }

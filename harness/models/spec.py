@@ -37,6 +37,10 @@ class ModelSpec:
     classes, ``paper_parameters`` those of the paper's network with its ``paper_classes``; a test
     holds both against the built network. ``minimum_int8_macs`` is the share of multiply-accumulates
     that an INT8 engine must execute in int8 to be certified.
+
+    Each side of an input is a multiple of ``roi_multiple``; ``roi`` is the only size that a network
+    with learned positions takes. ``instance_norm`` says that features are normalized over the voxels
+    of the lowest resolution, of which there must be more than one.
     """
 
     name: str
@@ -45,17 +49,35 @@ class ModelSpec:
     build: Builder
     parameters: int
     roi_multiple: int
+    roi: tuple[int, int, int] | None = None
+    instance_norm: bool = False
     paper_parameters: int | None = None
     paper_classes: int | None = None
     minimum_int8_macs: float = 0.95
 
     def check_roi(self, roi: tuple[int, int, int]) -> None:
-        """Refuse an input size that the architecture cannot halve often enough.
+        """Refuse an input size that the architecture cannot take.
 
         Raises:
-            UsageError: names the multiple that every side must have.
+            UsageError: names the multiple that every side must have, or the only size.
         """
-        if any(side <= 0 or side % self.roi_multiple for side in roi):
-            size = "x".join(map(str, roi))
-            msg = f"{self.name} cannot take {size}: each side must be a multiple of {self.roi_multiple}"
+        problem = self._problem(roi)
+        if problem:
+            msg = f"{self.name} cannot take {_text(roi)}: {problem}"
             raise UsageError(msg)
+
+    def _problem(self, roi: tuple[int, int, int]) -> str:
+        if self.roi is not None and roi != self.roi:
+            return f"its positions are learned for {_text(self.roi)} alone"
+        if any(side <= 0 or side % self.roi_multiple for side in roi):
+            return f"each side must be a multiple of {self.roi_multiple}"
+        if self.instance_norm and all(side == self.roi_multiple for side in roi):
+            return (
+                "instance normalization would see one voxel at the lowest resolution; "
+                f"one side must be at least {2 * self.roi_multiple}"
+            )
+        return ""
+
+
+def _text(roi: tuple[int, int, int]) -> str:
+    return "x".join(map(str, roi))

@@ -42,7 +42,8 @@ class STUNet(nn.Module):
         inputs = (in_channels, *features[:-1])
         strides = (1, *(2 for _ in features[1:]))
         self.encoder = nn.ModuleList(
-            _stage(a, b, stride, depth) for a, b, stride in zip(inputs, features, strides, strict=True)
+            _stage(a, b, stride, depth)
+            for a, b, stride in zip(inputs, features, strides, strict=True)
         )
         pairs = list(zip(features[:0:-1], features[-2::-1], strict=True))
         self.upsample = nn.ModuleList(_Upsample(deep, skip) for deep, skip in pairs)
@@ -55,9 +56,7 @@ class STUNet(nn.Module):
         for stage in self.encoder:
             x = stage(x)
             skips.append(x)
-        for upsample, stage, skip in zip(
-            self.upsample, self.decoder, skips[-2::-1], strict=True
-        ):
+        for upsample, stage, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
             x = stage(torch.cat((upsample(x), skip), dim=1))
         logits: torch.Tensor = self.head(x)
         return logits

@@ -17,7 +17,6 @@ Source: Hatamizadeh et al., BrainLes 2021, arXiv 2201.01266.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -47,7 +46,7 @@ def build(in_channels: int, classes: int) -> torch.nn.Module:
     return network
 
 
-class _Encoder(SwinTransformer):
+class _Encoder(SwinTransformer):  # type: ignore[misc]
     """MONAI's transformer; features are normalized over their channels as rows of tokens."""
 
     def proj_out(self, x: torch.Tensor, normalize: bool = False) -> torch.Tensor:  # noqa: FBT001, FBT002
@@ -58,7 +57,7 @@ class _Encoder(SwinTransformer):
         return rows.transpose(1, 2).reshape(x.shape)
 
 
-class _Stage(BasicLayer):
+class _Stage(BasicLayer):  # type: ignore[misc]
     """MONAI's stage without its masks: (N, C, D, H, W) in and out."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,7 +71,7 @@ class _Stage(BasicLayer):
         return x.movedim(-1, 1)
 
 
-class _Block(SwinTransformerBlock):
+class _Block(SwinTransformerBlock):  # type: ignore[misc]
     """MONAI's block on rows of tokens, (N, D * H * W, C), of a volume of that size."""
 
     def forward(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -99,7 +98,7 @@ class _Block(SwinTransformerBlock):
         return x[:, : size[0], : size[1], : size[2]]
 
 
-class _Attention(WindowAttention):
+class _Attention(WindowAttention):  # type: ignore[misc]
     """Window attention with the sides of `side_grids` in place of a mask."""
 
     def forward(self, x: torch.Tensor, mask: Sequence[torch.Tensor] | None) -> torch.Tensor:

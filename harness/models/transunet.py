@@ -59,9 +59,7 @@ class TransUNet(nn.Module):
             x = stage(x)
             skips.append(x)
         x = self.project(self._attend(self.embed(x)))
-        for upsample, stage, skip in zip(
-            self.upsample, self.decoder, skips[-2::-1], strict=True
-        ):
+        for upsample, stage, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
             x = stage(torch.cat((upsample(x), skip), dim=1))
         logits: torch.Tensor = self.head(x)
         return logits

@@ -11,6 +11,8 @@ after NesT, Zhang et al., AAAI 2022, arXiv 2105.12723.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
@@ -38,9 +40,7 @@ class UNesT(nn.Module):
             _Level(width, layers, heads, (tokens // 2**i // BLOCK) ** 3)
             for i, (width, layers, heads) in enumerate(zip(WIDTHS, LAYERS, HEADS, strict=True))
         )
-        self.merge = nn.ModuleList(
-            _Merge(a, b) for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)
-        )
+        self.merge = nn.ModuleList(_Merge(a, b) for a, b in itertools.pairwise(WIDTHS))
         self.bottleneck = _residual(WIDTHS[-1], BOTTLENECK, stride=2)
         self.image_skip = _residual(in_channels, FULL_RESOLUTION)
         self.token_skip = nn.ConvTranspose3d(WIDTHS[0], HALF_RESOLUTION, 2, 2)
@@ -48,9 +48,7 @@ class UNesT(nn.Module):
             [*(_residual(width, width) for width in WIDTHS[:-1]), nn.Identity()]
         )
         steps = (BOTTLENECK, *WIDTHS[::-1], HALF_RESOLUTION, FULL_RESOLUTION)
-        self.decoder = nn.ModuleList(
-            _up(a, b) for a, b in zip(steps[:-1], steps[1:], strict=True)
-        )
+        self.decoder = nn.ModuleList(_up(a, b) for a, b in itertools.pairwise(steps))
         self.head = nn.Conv3d(FULL_RESOLUTION, classes, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

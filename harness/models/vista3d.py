@@ -34,9 +34,7 @@ class AutomaticBranch(nn.Module):
     Images are (N, C, D, H, W) float32, logits (N, classes, D, H, W).
     """
 
-    def __init__(
-        self, in_channels: int, classes: int, width: int, blocks: tuple[int, ...]
-    ) -> None:
+    def __init__(self, in_channels: int, classes: int, width: int, blocks: tuple[int, ...]) -> None:
         super().__init__()
         backbone = SegResNetDS2(
             in_channels=in_channels,

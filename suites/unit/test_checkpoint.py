@@ -376,8 +376,9 @@ def test_checkpoint_of_something_else_is_refused(small: Path, task: str, classes
 
 
 def test_checkpoint_of_another_model_is_refused(small: Path) -> None:
-    with pytest.raises(ArtifactError, match="is for"):
+    with pytest.raises(ArtifactError, match="is for") as caught:
         checkpoint.expand(small, replace(SMALL, name="large"), "toy", 3)
+    assert str(caught.value).endswith("('small', 'toy', 3), not ('large', 'toy', 3)")
 
 
 def test_safetensors_without_our_header_is_refused(tmp_path: Path) -> None:
@@ -494,12 +495,3 @@ def test_shipped_weights_fit_the_network(
     network = load_network(models.get("unet"), 3, _weights(tmp_path / "w", shipped[1]))
     loaded = network.state_dict()
     assert all(np.array_equal(loaded[name].numpy(), value) for name, value in shipped[1].items())
-
-
-@pytest.mark.usefixtures("shipped")
-@pytest.mark.parametrize("name", sorted(models.MODELS))
-def test_built_network_has_the_parameters_that_its_spec_names(name: str) -> None:
-    spec = models.get(name)
-    with torch.device("meta"):
-        network = spec.build(1, 3)
-    assert sum(p.numel() for p in network.parameters()) == spec.parameters

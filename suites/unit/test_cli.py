@@ -45,7 +45,7 @@ def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: unet"),
+        ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: nnunet,"),
         ("--task", "brain", "unknown task 'brain'. Choose from: mni152, phantom, phantom-mini"),
         ("--backend", "openvin", "Did you mean 'openvino'?"),
         ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
@@ -212,6 +212,14 @@ def test_two_runs_at_once_keep_two_records(tmp_path: Path) -> None:
     assert len(list((tmp_path / "records").iterdir())) == 2
 
 
+def test_a_model_that_cannot_take_the_tasks_patches_is_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["bench", *FAKE, "--models", "unet,stunet-s"]) == 2
+    assert "stunet-s cannot take 32x32x32" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_models_lists_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     (unet,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "unet"]
@@ -302,6 +310,7 @@ def test_doctor_says_what_runs_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["--steps", "0"], "--steps is 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--models", ""], "nothing to train"),
+        (["--models", "unest", "--task", "phantom-mini"], "unest cannot take 32x32x32"),
     ],
 )
 def test_train_checks_before_it_works(

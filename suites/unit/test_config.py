@@ -168,6 +168,23 @@ def test_patches_that_a_model_cannot_halve_are_refused(monkeypatch: pytest.Monke
     odd = Phantom(name="odd", organs=3, size=40, evaluation_count=1)
     monkeypatch.setitem(datasets.TASKS, "odd", odd)
     assert _refused(task="odd") == ("unet cannot take 40x40x40: each side must be a multiple of 16")
+    fits = replace(RunConfig(), task="odd", models=("segresnet",))
+    assert fits.check() is fits
+    message = _refused(task="odd", models=("segresnet", "stunet-s"))
+    assert message == "stunet-s cannot take 40x40x40: each side must be a multiple of 32"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("transunet", "its positions are learned for 96x96x96 alone"),
+        ("swinunetr", "one voxel at the lowest resolution; one side must be at least 64"),
+    ],
+)
+def test_patches_that_are_too_small_for_a_model_are_refused(model: str, words: str) -> None:
+    message = _refused(task="phantom-mini", models=("unet", model))
+    assert message.startswith(f"{model} cannot take 32x32x32: ")
+    assert message.endswith(words)
 
 
 def test_cases_are_ordered_by_model_backend_and_precision() -> None:

@@ -119,8 +119,8 @@ def test_no_evaluation_voxel_was_trained_on_nor_its_mirror_image(
     evaluated: NDArray[np.bool_],
 ) -> None:
     trained = _positions(volume.image for volume in BRAIN.training_volumes())
-    assert trained.sum() == 98 * 233 * 77
-    assert evaluated.sum() == 96 * 219 * 96  # y runs from 14 to 232
+    assert trained.sum() == 98 * 117 * 189
+    assert evaluated.sum() == 96 * 116 * 162  # y runs from 117 to 232, z from 12 to 173
     assert not (trained & evaluated).any()
     assert not (trained & evaluated[::-1]).any()  # x -> 196 - x
 
@@ -129,7 +129,8 @@ def test_no_evaluation_voxel_calibrates_nor_its_mirror_image(
     evaluated: NDArray[np.bool_],
 ) -> None:
     calibrated = _positions(patch.image for patch in BRAIN.patches("calibration"))
-    assert calibrated.sum() == 96 * 201 * 77  # y runs from 20 to 220; 19 slices are padding
+    # y runs from 8 to 116; the first and the last 13 slices are in the boxes of two heights of four
+    assert calibrated.sum() == 96 * (13 * 140 + 83 * 162 + 13 * 140)
     assert not (calibrated & evaluated).any()
     assert not (calibrated & evaluated[::-1]).any()
 
@@ -160,7 +161,7 @@ def test_boxes_of_the_split_do_not_meet() -> None:
     def meet(one: tuple[range, ...], other: tuple[range, ...]) -> bool:
         return all(set(a) & set(b) for a, b in zip(one, other, strict=True))
 
-    training = (range(mni152._MIDLINE_X), range(SHAPE[1]), range(mni152._SPLIT_Z))
+    training = (range(mni152._MIDLINE_X), range(mni152._SPLIT_Y), range(SHAPE[2]))
     seen = [training, *map(box, mni152._CALIBRATION_CORNERS)]
     held_out = list(map(box, mni152._EVALUATION_CORNERS))
     for one, other in itertools.product(seen, held_out):
@@ -176,12 +177,12 @@ def test_one_changed_voxel_of_the_template_is_refused(
 ) -> None:
     image, label = template[0].copy(), template[1].copy()
     if which == 0:
-        image[99, 14, 77] += 2.0**-20  # the first voxel of the first evaluation patch
+        image[99, 117, 12] += 2.0**-20  # the first voxel of the first evaluation patch
     else:
-        label[99, 14, 77] += 1
+        label[99, 117, 12] += 1
     monkeypatch.setattr(mni152, "_template", lambda: (image, label))
     BRAIN.patches("calibration")
-    with pytest.raises(ArtifactError, match="patch right-upper-y014 of mni152 has SHA-256"):
+    with pytest.raises(ArtifactError, match="patch right-front-y117-z012 of mni152 has SHA-256"):
         BRAIN.patches("evaluation")
 
 

@@ -64,7 +64,7 @@ FULL = CaseResult(
     dice=Dice(
         mean=0.75,
         per_class={"grey": 0.75, "white": None},
-        per_case={"right-upper-y014": {"grey": 0.75, "white": None}},
+        per_case={"right-front-y117-z012": {"grey": 0.75, "white": None}},
     ),
     int8_coverage=Coverage(
         by_count=Share(int8=0.5, float=0.25, unmapped=0.25),
@@ -80,8 +80,8 @@ FULL = CaseResult(
     calibration=Calibration(
         method="min-max",
         quantizer="nncf",
-        cases=("left-lower",),
-        patches=(PatchInfo(name="p", case="left-lower", sha256="01" * 32),),
+        cases=("left-back",),
+        patches=(PatchInfo(name="p", case="left-back", sha256="01" * 32),),
         sha256="23" * 32,
     ),
     certificate=Certificate(
