@@ -60,7 +60,7 @@ class _Runner:
         self._session = session
         self._images = images
         self._request = request
-        self._expected = (len(request.classes), images.shape[2:])
+        self._expected = (request.options.classes, images.shape[2:])
         self._last: NDArray[np.generic] = np.empty(0)
         self.inference_ns = 0
 
@@ -96,5 +96,5 @@ class _Runner:
         for index, name in enumerate(request.cases):
             output, _ = self._infer(index)
             labels = evaluate.to_labels(output, *self._expected)
-            per_case[name] = evaluate.dice_scores(labels, truth[index], request.classes)
-        return evaluate.summarize(per_case, request.classes)
+            per_case[name] = evaluate.dice_scores(labels, truth[index], request.label_names)
+        return evaluate.summarize(per_case, request.label_names)
