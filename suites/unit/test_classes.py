@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from harness.models.checkpoint import CheckpointInfo
 from harness.models.initialization import State, initial_state
 from harness.models.spec import ModelSpec
 from harness.report.progress import Silent
+from harness.report.table import make_console, print_record
 from harness.requests import EngineOptions, ExpandRequest, ExportRequest, Quantized
 from harness.stages.expand import expand
 from harness.stages.export import export
@@ -299,6 +301,36 @@ def test_outputs_are_checked_without_labels(
     row = _rows(pipeline.bench(paper_config, Silent()))["int8"]
     assert (row.status, row.error_type) == ("failed", "EngineOutputError")
     assert words in (row.error or "")
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def _printed(result: RunRecord) -> str:
+    stream = StringIO()
+    print_record(make_console(stream), result)
+    return stream.getvalue()
+
+
+def test_the_table_has_dashes_and_says_why(paper_config: RunConfig) -> None:
+    printed = _printed(pipeline.bench(paper_config, Silent()))
+    (int8,) = [line for line in printed.splitlines() if "3.85x" in line and "│" in line]
+    cells = [cell.strip() for cell in int8.strip("│┃ ").split("│")]
+    assert cells[7:10] == ["–", "–", "–"]
+    assert "paper's class counts (unet 14): weights whose shape depends on them" in printed
+    assert "Dice is not measured" in printed
+
+
+def test_the_tasks_own_classes_need_no_footnote(fake_config: RunConfig) -> None:
+    printed = _printed(pipeline.bench(replace(fake_config, launches=1), Silent()))
+    assert "class counts" not in printed
+
+
+def test_nothing_measured_still_says_why_there_is_no_dice(
+    paper_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=missing")
+    assert "paper's class counts: weights" in _printed(pipeline.bench(paper_config, Silent()))
 
 
 def test_inspect_takes_the_option_and_an_engine_knows_its_own(
