@@ -71,12 +71,17 @@ class Workshop:
 
     def weights(self, model: str) -> Artifact[Expanded]:
         """The full weights of a model's checkpoint."""
-        checkpoint = self.checkpoint(model)
+        checkpoint, classes = self.checkpoint(model), self.config.class_count(model)
 
         def make(folder: Path) -> Expanded:
             self.announce(f"expanding the checkpoint of {model}")
             request = ExpandRequest(
-                model=model, task=self.config.task, checkpoint=str(checkpoint), folder=str(folder)
+                model=model,
+                task=self.config.task,
+                trained_classes=len(datasets.get(self.config.task).classes),
+                classes=classes,
+                checkpoint=str(checkpoint),
+                folder=str(folder),
             )
             return run_job(jobs.EXPAND, request, self.limits)
 
@@ -84,6 +89,7 @@ class Workshop:
             inputs: dict[str, object] = {
                 "model": model,
                 "task": self.config.task,
+                "classes": classes,
                 "checkpoint": _checkpoint_sha256(checkpoint, model, self.config.task),
                 "code": source_fingerprint("models", "stages/expand.py"),
                 "packages": versions(_MODEL_PACKAGES),
@@ -97,7 +103,9 @@ class Workshop:
 
         def create() -> Artifact[Exported]:
             weights, patches = self.weights(model), self.patches()
+            classes = self.config.class_count(model)
             inputs: dict[str, object] = {
+                "classes": classes,  # VISTA3D's weights are the same for any
                 "weights": weights.digest,
                 "patches": patches.digest,
                 "code": source_fingerprint(
@@ -111,6 +119,7 @@ class Workshop:
                 request = ExportRequest(
                     model=model,
                     task=self.config.task,
+                    classes=classes,
                     weights=str(weights.path(layout.WEIGHTS)),
                     images=str(patches.path(layout.CALIBRATION_IMAGES)),
                     folder=str(folder),
@@ -130,6 +139,7 @@ class Workshop:
             graph, patches = self.onnx(model), self.patches()
             inputs: dict[str, object] = {
                 "onnx": graph.digest,
+                "classes": self.config.class_count(model),
                 "patches": patches.digest,
                 "quantizer": quantizer.name,
                 "method": method,
@@ -163,6 +173,8 @@ class Workshop:
             source, digest = self._source(case)
             inputs: dict[str, object] = {
                 "case": str(case),
+                "class_set": self.config.classes,
+                "classes": self.config.class_count(case.model),
                 "source": digest,
                 "threads": self.config.thread_count,
                 "cpu": [cpu_model(), *isa_flags()],
@@ -191,6 +203,7 @@ class Workshop:
             threads=self.config.thread_count,
             model=case.model,
             task=case.task,
+            classes=self.config.class_count(case.model),
         )
 
     def quantizer(self, backend: str) -> quantizers.QuantizerSpec:

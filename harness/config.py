@@ -13,7 +13,7 @@ from harness.backends import BackendSpec
 from harness.cache import default_root
 from harness.environment import usable_cores
 from harness.errors import UsageError, unknown_name
-from harness.types import PRECISIONS, CaseId, Precision
+from harness.types import CLASS_SETS, PRECISIONS, CaseId, ClassSet, Precision
 
 DEFAULT_MODELS = ("unet",)
 DEFAULT_TASK = "mni152"
@@ -26,10 +26,13 @@ class RunConfig:
 
     ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
     mean the backend's and the quantizer's default; ``threads`` 0 means every usable core.
+    ``classes`` says whose class count the networks are built with: the task's, or for size, latency
+    and memory alone the paper's, which no label fits.
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
     task: str = DEFAULT_TASK
+    classes: ClassSet = "task"
     backends: tuple[str, ...] = DEFAULT_BACKENDS
     precisions: tuple[Precision, ...] = ()
     quantizer: str = ""
@@ -56,6 +59,23 @@ class RunConfig:
         """The number of threads that engines use."""
         return self.threads or usable_cores()
 
+    def class_count(self, model: str) -> int:
+        """How many classes the network of that model has.
+
+        Raises:
+            UsageError: the paper's count is asked for, and the paper did not measure the model.
+        """
+        if self.classes == "task":
+            return len(datasets.get(self.task).classes)
+        count = models.get(model).paper_classes
+        if count is None:
+            msg = (
+                f"the paper has no class count for {model}; leave it out of the models, "
+                "or choose the classes of the task"
+            )
+            raise UsageError(msg)
+        return count
+
     def cases(self) -> tuple[CaseId, ...]:
         """Every case of the selection, models first, then backends, then precisions."""
         return tuple(
@@ -74,6 +94,7 @@ class RunConfig:
         dataset = datasets.get(self.task)
         for model in self.models:
             models.get(model).check_roi(dataset.patch_size)
+        self._check_classes()
         for backend in self.backends:
             self._check_quantizer(backends.get(backend))
         for precision in self.precisions:
@@ -83,6 +104,13 @@ class RunConfig:
         self._check_selection()
         self._check_numbers()
         return self
+
+    def _check_classes(self) -> None:
+        if self.classes not in CLASS_SETS:
+            kind = "class set"
+            raise unknown_name(kind, self.classes, CLASS_SETS)
+        for model in self.models:
+            self.class_count(model)
 
     def _check_quantizer(self, spec: BackendSpec) -> None:
         name = self.quantizer or spec.default_quantizer

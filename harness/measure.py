@@ -1,7 +1,7 @@
 """One launch of one engine in one process: load it, time it, evaluate it, inspect it.
 
-The order matters: memory is read after the timed inferences and before the evaluation, whose own
-buffers would count otherwise.
+The order matters: memory is read after the timed inferences and before the check of the output and
+the evaluation, whose own buffers would count otherwise.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def run(request: RunRequest) -> RunResult:
     try:
         warmups_ns, samples_ns, cpu_s = runner.measure_latency()
         host = memory.read()
+        runner.check_last_output()
         return RunResult(
             launch=Launch(
                 order=0, load_s=load_s, warmups_ns=warmups_ns, samples_ns=samples_ns, cpu_s=cpu_s
@@ -59,6 +60,7 @@ class _Runner:
         self._session = session
         self._images = images
         self._request = request
+        self._expected = (request.options.classes, images.shape[2:])
         self._last: NDArray[np.generic] = np.empty(0)
         self.inference_ns = 0
 
@@ -68,10 +70,6 @@ class _Runner:
         self.inference_ns += elapsed_ns
         self._last = output
         return output, elapsed_ns
-
-    def _labels(self, output: NDArray[np.generic]) -> NDArray[np.integer]:
-        shape = self._images.shape[2:]
-        return evaluate.to_labels(output, len(self._request.classes), shape)
 
     def measure_latency(self) -> tuple[tuple[int, ...], tuple[int, ...], float]:
         """Warm-ups, samples and the CPU seconds of both."""
@@ -88,7 +86,7 @@ class _Runner:
 
     def check_last_output(self) -> None:
         """Refuse NaN and wrong shapes in every launch, not only in the one that evaluates."""
-        self._labels(self._last)
+        evaluate.check_logits(self._last, *self._expected)
 
     def measure_dice(self) -> Dice:
         """Segment every evaluation patch."""
@@ -97,7 +95,6 @@ class _Runner:
         per_case = {}
         for index, name in enumerate(request.cases):
             output, _ = self._infer(index)
-            per_case[name] = evaluate.dice_scores(
-                self._labels(output), truth[index], request.classes
-            )
-        return evaluate.summarize(per_case, request.classes)
+            labels = evaluate.to_labels(output, *self._expected)
+            per_case[name] = evaluate.dice_scores(labels, truth[index], request.label_names)
+        return evaluate.summarize(per_case, request.label_names)

@@ -111,7 +111,7 @@ def inspect_case(
     backends.require(case.backend, case.precision, probe)
     path = engine_file or workshop.engine(case).path(layout.ENGINE)
     request = replace(
-        _run_request(case, path, workshop, evaluate=False),
+        _run_request(case, path, workshop, first=False),
         warmups=1, min_samples=1, max_samples=1, inspect=True,
     )  # fmt: skip
     return _graph(case, workshop), run_job(jobs.RUN, request, limits).layers
@@ -153,17 +153,17 @@ def _measure(runs: list[_CaseRun], workshop: Workshop, reporter: Reporter) -> fl
         for run in runs if number % 2 == 0 else reversed(runs):
             if run.alive:
                 reporter.say(f"measuring {run.case}, launch {number + 1} of {launches}")
-                inference_s += _launch(run, order, workshop, evaluate=number == 0)
+                inference_s += _launch(run, order, workshop, first=number == 0)
                 order += 1
             reporter.advance()
     return inference_s
 
 
-def _launch(run: _CaseRun, order: int, workshop: Workshop, *, evaluate: bool) -> float:
+def _launch(run: _CaseRun, order: int, workshop: Workshop, *, first: bool) -> float:
     assert run.engine is not None
     try:
         path = run.engine.path(layout.ENGINE)
-        request = _run_request(run.case, path, workshop, evaluate=evaluate)
+        request = _run_request(run.case, path, workshop, first=first)
         result = run_job(jobs.RUN, request, workshop.limits)
     except HarnessError as error:
         run.error = error
@@ -172,7 +172,8 @@ def _launch(run: _CaseRun, order: int, workshop: Workshop, *, evaluate: bool) ->
     return result.inference_s
 
 
-def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, evaluate: bool) -> RunRequest:
+def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
+    """One launch; the first one of a case also lists its layers, and evaluates where labels fit."""
     config, patches = workshop.config, workshop.patches()
     return RunRequest(
         backend=case.backend,
@@ -181,13 +182,13 @@ def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, evaluate: bo
         images=str(patches.path(layout.EVALUATION_IMAGES)),
         labels=str(patches.path(layout.EVALUATION_LABELS)),
         cases=tuple(patch.name for patch in patches.result.evaluation),
-        classes=datasets.get(case.task).classes,
+        label_names=datasets.get(case.task).classes,
         warmups=config.warmups,
         min_samples=config.min_samples,
         max_samples=config.max_samples,
         seconds=config.seconds_per_launch,
-        evaluate=evaluate,
-        inspect=evaluate,
+        evaluate=first and config.classes == "task",
+        inspect=first,
     )
 
 
@@ -221,8 +222,11 @@ def _result(run: _CaseRun, workshop: Workshop) -> CaseResult:
 def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
     """Facts of what the engine was built from; every stage before it is done by now."""
     kind = backends.get(row.backend).sources[row.precision]
+    row = replace(row, classes=workshop.config.class_count(row.model))
     if kind == "spec":
-        return replace(row, parameters=models.get(row.model).parameters)
+        # The spec's count is at three classes: near a task's, not the paper's.
+        near = workshop.config.classes == "task"
+        return replace(row, parameters=models.get(row.model).parameters if near else None)
     weights = workshop.weights(row.model).result
     row = replace(row, parameters=weights.parameters, weights_sha256=weights.sha256)
     if kind == "weights":
@@ -304,6 +308,7 @@ def _config_facts(config: RunConfig) -> dict[str, object]:
     return {
         "models": list(config.models),
         "task": config.task,
+        "classes": config.classes,
         "backends": list(config.backends),
         "precisions": list(config.precisions),
         "quantizer": config.quantizer or "default",

@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-models", default=",".join(DEFAULT_MODELS), help="models, by commas")
     group.addoption("--vg-backend", default=",".join(DEFAULT_BACKENDS), help="backends, by commas")
     group.addoption("--vg-task", default=DEFAULT_TASK, help="task")
+    group.addoption("--vg-classes", default=defaults.classes, help="task, or paper: without Dice")
     group.addoption("--vg-precisions", default="", help="precisions; default: each backend's own")
     group.addoption("--vg-quantizer", default="", help="quantizer; default: the backend's own")
     group.addoption("--vg-calibration", default="", help="calibration method")
@@ -69,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_CONFIG] = RunConfig(
             models=split_names(option("--vg-models")),
             task=option("--vg-task"),
+            classes=option("--vg-classes"),
             backends=split_names(option("--vg-backend")),
             precisions=cast("tuple[Precision, ...]", split_names(option("--vg-precisions"))),
             quantizer=option("--vg-quantizer"),
@@ -187,6 +189,7 @@ def _extra_info(row: CaseResult) -> dict[str, object]:
     coverage, dice, memory = row.int8_coverage, row.dice, row.memory_bytes
     return {
         "case": str(row.case),
+        "classes": row.classes,
         "engine_bytes": row.engine_bytes,
         "engine_sha256": row.engine_sha256,
         "memory_peak_bytes": memory.peak if memory else None,

@@ -52,10 +52,15 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExpandRequest:
-    """Expand a low-rank checkpoint to full weights in ``folder``."""
+    """Expand a low-rank checkpoint to full weights in ``folder``.
+
+    ``trained_classes`` is what the checkpoint must be for, ``classes`` what the network gets.
+    """
 
     model: str
     task: str
+    trained_classes: int
+    classes: int
     checkpoint: str
     folder: str
 
@@ -74,6 +79,7 @@ class ExportRequest:
 
     model: str
     task: str
+    classes: int
     weights: str
     images: str
     folder: str
@@ -110,12 +116,13 @@ class Quantized:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
-    """What a backend needs both to build and to load an engine."""
+    """What a backend needs both to build and to load an engine; ``classes`` counts its outputs."""
 
     precision: Precision
     threads: int
     model: str
     task: str
+    classes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +149,8 @@ class RunRequest:
     """One launch: load an engine, warm up, time it, and optionally evaluate and inspect it.
 
     ``images`` is an .npy of (N, 1, D, H, W) float32, ``labels`` of (N, D, H, W) uint8. Timing
-    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there.
+    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there. ``label_names``
+    are the classes of the labels; only an engine with as many outputs can be evaluated.
     """
 
     backend: str
@@ -151,7 +159,7 @@ class RunRequest:
     images: str
     labels: str
     cases: tuple[str, ...]
-    classes: tuple[str, ...]
+    label_names: tuple[str, ...]
     warmups: int
     min_samples: int
     max_samples: int

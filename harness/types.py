@@ -12,6 +12,9 @@ from typing import Literal, get_args
 Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+ClassSet = Literal["task", "paper"]
+CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)
+
 Status = Literal["ok", "failed", "unavailable"]
 SourceKind = Literal["spec", "weights", "onnx", "quantized"]
 QuantizedFormat = Literal["onnx-qdq", "openvino-ir"]
@@ -180,7 +183,10 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseResult:
-    """One row of the record. Everything that was not reached is None."""
+    """One row of the record. Everything that was not reached is None.
+
+    ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
+    """
 
     model: str
     task: str
@@ -190,6 +196,7 @@ class CaseResult:
     error_type: str | None = None
     error: str | None = None
     reason: str | None = None
+    classes: int | None = None
     parameters: int | None = None
     weights_sha256: str | None = None
     onnx_bytes: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.config import RunConfig
 from harness.types import CaseResult, Ratios
 
 # What the shipped checkpoints reach; a lower FP32 would make every comparison meaningless.
@@ -11,6 +12,12 @@ FP32_DICE = {("unet", "mni152"): 0.94}
 
 MAX_MEAN_LOSS = 0.002
 MAX_CLASS_LOSS = 0.004
+
+
+@pytest.fixture(autouse=True)
+def _labels_fit(vg_config: RunConfig) -> None:
+    if vg_config.classes == "paper":
+        pytest.skip("Dice is not measured: the heads have the paper's class counts, not the task's")
 
 
 @pytest.mark.vg_precisions("fp32")

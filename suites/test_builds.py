@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.config import RunConfig
 from harness.types import CaseResult
 
 
@@ -17,6 +18,17 @@ def test_calibration_is_recorded(vg_result: CaseResult) -> None:
         pytest.skip("the fake backend calibrates nothing")
     assert vg_result.calibration is not None
     assert vg_result.calibration.cases
+
+
+@pytest.mark.vg_precisions("fake-int8", "int8")
+def test_calibration_and_evaluation_share_no_patch(
+    vg_result: CaseResult, vg_config: RunConfig
+) -> None:
+    if vg_result.backend == "fake":
+        pytest.skip("the fake backend calibrates nothing")
+    if vg_config.classes == "paper":
+        pytest.skip("nothing is evaluated with the paper's class counts")
+    assert vg_result.calibration is not None
     assert vg_result.dice is not None
     calibrated = {patch.name for patch in vg_result.calibration.patches}
     assert calibrated.isdisjoint(vg_result.dice.per_case)

@@ -16,7 +16,6 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import datasets
 from harness.backends.base import Tensor
 from harness.errors import BuildError, unknown_name
 from harness.files import sha256_bytes
@@ -30,6 +29,7 @@ FAULTS = (
 
 _LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
 _ENGINE_BYTES: dict[Precision, int] = {"fp32": 40_000, "fake-int8": 40_400, "int8": 10_400}
+_HEADER = ("precision", "model", "task", "classes")
 _NODES = ("conv1", "conv2")
 
 
@@ -60,12 +60,11 @@ class Fake:
         if fault(options.precision) == "build":
             msg = "fake could not build the graph: node 'conv2' has no implementation"
             raise BuildError(msg)
-        header = {"precision": options.precision, "model": options.model, "task": options.task}
-        body = json.dumps(header).encode()
+        body = json.dumps({name: getattr(options, name) for name in _HEADER}).encode()
         return body.ljust(_ENGINE_BYTES[options.precision], b" ")
 
     def load(self, engine: bytes, options: EngineOptions) -> FakeSession:
-        """Parse the JSON; refuse an engine of another precision."""
+        """Parse the JSON; refuse an engine of another precision or class count."""
         try:
             header = json.loads(engine)
         except ValueError as error:
@@ -73,6 +72,9 @@ class Fake:
             raise BuildError(msg) from error
         if header.get("precision") != options.precision:
             msg = f"this is a {header.get('precision')} engine, not {options.precision}"
+            raise BuildError(msg)
+        if header.get("classes") != options.classes:
+            msg = f"this engine has {header.get('classes')} classes, not {options.classes}"
             raise BuildError(msg)
         return FakeSession(engine, options)
 
@@ -83,7 +85,7 @@ class FakeSession:
     def __init__(self, engine: bytes, options: EngineOptions) -> None:
         self._precision = options.precision
         self._fault = fault(options.precision)
-        self._classes = len(datasets.get(options.task).classes)
+        self._classes = options.classes
         seed = int(sha256_bytes(engine)[:8], 16)
         self._jitter = np.random.default_rng(seed)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import datasets, models
+from harness import models
 from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
@@ -58,11 +58,10 @@ class PyTorch:
 
     def _network(self, engine: bytes, options: EngineOptions) -> torch.nn.Module:
         spec = models.get(options.model)
-        classes = len(datasets.get(options.task).classes)
         try:
-            return load_network(spec, classes, engine)
+            return load_network(spec, options.classes, engine)
         except (RuntimeError, KeyError, ValueError) as error:
-            msg = f"these weights do not fit {spec.name} with {classes} classes: {error}"
+            msg = f"these weights do not fit {spec.name} with {options.classes} classes: {error}"
             raise BuildError(msg) from error
 
 

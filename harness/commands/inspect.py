@@ -10,6 +10,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -18,7 +19,7 @@ from harness.cache import MANIFEST, read_manifest
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.coverage import measure_coverage
 from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
-from harness.types import PRECISIONS, CaseId, Coverage, ExecutedLayer, Precision
+from harness.types import PRECISIONS, CaseId, ClassSet, Coverage, ExecutedLayer, Precision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +33,14 @@ def run(options: argparse.Namespace) -> int:
     """0 when the layers could be read."""
     engine = engine_file(options.target)
     if engine is None:
-        case, threads = parse_case(options.target), options.threads
+        case, threads, classes = parse_case(options.target), options.threads, options.classes
     else:
-        case, threads = _built_for(engine)
+        case, threads, classes = _built_for(engine)
     config = replace(
         make_config(options),
         models=(case.model,),
         task=case.task,
+        classes=classes,
         backends=(case.backend,),
         precisions=(case.precision,),
         threads=threads,
@@ -50,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         raise HarnessError(msg)
     coverage = measure_coverage(graph, layers) if graph else None
     if options.json:
-        found = {"case": str(case), "coverage": coverage, "layers": layers}
+        count = config.class_count(case.model)
+        found = {"case": str(case), "classes": count, "coverage": coverage, "layers": layers}
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     else:
         _print(case, layers, coverage)
@@ -96,8 +99,8 @@ def _precision(name: str) -> Precision:
     return next(precision for precision in PRECISIONS if precision == name)
 
 
-def _built_for(path: Path) -> tuple[CaseId, int]:
-    """The case and the thread count that an engine of the cache was built for.
+def _built_for(path: Path) -> tuple[CaseId, int, ClassSet]:
+    """The case, the thread count and the class set that an engine of the cache was built for.
 
     Raises:
         ArtifactError: the engine is damaged, or is no engine of the cache.
@@ -109,7 +112,9 @@ def _built_for(path: Path) -> tuple[CaseId, int]:
     if manifest.kind != "engine":
         msg = f"{path} belongs to an artifact of kind {manifest.kind!r}, not to an engine"
         raise ArtifactError(msg)
-    return parse_case(str(manifest.inputs["case"])), int(str(manifest.inputs["threads"]))
+    inputs = manifest.inputs
+    classes = cast("ClassSet", inputs.get("class_set", "task"))  # earlier versions had no other
+    return parse_case(str(inputs["case"])), int(str(inputs["threads"])), classes
 
 
 def _print(case: CaseId, layers: tuple[ExecutedLayer, ...], coverage: Coverage | None) -> None:

@@ -18,21 +18,25 @@ from harness.config import (
     split_names,
 )
 from harness.report.progress import Bar, Lines, Reporter
-from harness.types import Precision
+from harness.types import ClassSet, Precision
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Selection, quantization, measuring, paths."""
+    defaults = RunConfig()
     names = parser.add_argument_group("selection (names separated by commas)")
     names.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
     names.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
+    names.add_argument(
+        "--classes", default=defaults.classes,
+        help="task, or paper: its class counts, for size, latency and memory without Dice",
+    )  # fmt: skip
     names.add_argument("--backend", default=",".join(DEFAULT_BACKENDS), help="default: %(default)s")
     names.add_argument("--precisions", default="", help="default: each backend's own")
     quantization = parser.add_argument_group("quantization")
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
     measuring = parser.add_argument_group("measuring")
-    defaults = RunConfig()
     measuring.add_argument("--threads", type=int, default=0, help="default: every usable core")
     measuring.add_argument("--launches", type=int, default=defaults.launches)
     measuring.add_argument("--warmups", type=int, default=defaults.warmups)
@@ -67,6 +71,7 @@ def make_config(options: argparse.Namespace) -> RunConfig:
     return RunConfig(
         models=split_names(options.models),
         task=options.task,
+        classes=cast("ClassSet", options.classes),
         backends=split_names(options.backend),
         precisions=cast("tuple[Precision, ...]", split_names(options.precisions)),
         quantizer=options.quantizer,

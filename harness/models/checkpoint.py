@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.errors import ArtifactError
 from harness.files import replacing
-from harness.models.initialization import State, initial_state
+from harness.models.initialization import State, float_tensors, initial_state
 
 if TYPE_CHECKING:
     from harness.models.spec import ModelSpec
@@ -161,3 +161,18 @@ def expand(path: Path, spec: ModelSpec, task: str, classes: int) -> tuple[Checkp
         )
         raise ArtifactError(msg)
     return info, state
+
+
+def with_classes(state: State, spec: ModelSpec, classes: int, seed: int) -> State:
+    """Trained weights for the same network with another class count.
+
+    A tensor whose shape does not depend on the count is taken as it is; any other is seeded, and
+    segments nothing.
+    """
+    module = spec.build(1, classes)
+    kept = {
+        name: state[name]
+        for name, tensor in float_tensors(module).items()
+        if name in state and state[name].shape == tuple(tensor.shape)
+    }
+    return kept | initial_state(module, seed, without=kept)

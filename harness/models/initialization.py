@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,8 @@ def float_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def initial_state(module: torch.nn.Module, seed: int) -> State:
-    """Seeded values for every tensor of `float_tensors`.
+def initial_state(module: torch.nn.Module, seed: int, without: Container[str] = ()) -> State:
+    """Seeded values for every tensor of `float_tensors`, but for those named in ``without``.
 
     Weights of two and more axes are He-uniform by their fan-in; norms start at one, biases and
     running means at zero. Integer buffers (batch counters) are left out.
@@ -44,6 +45,7 @@ def initial_state(module: torch.nn.Module, seed: int) -> State:
     return {
         name: _draw(name, tuple(tensor.shape), fans.get(name), seed)
         for name, tensor in float_tensors(module).items()
+        if name not in without
     }
 
 

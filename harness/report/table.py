@@ -41,6 +41,8 @@ def print_record(console: Console, record: RunRecord) -> None:
         if case.status != "ok":
             console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
             console.print(f"  {case.error or case.reason}", highlight=False)
+    if record.config.get("classes") == "paper":
+        console.print(_footnote(record), highlight=False, soft_wrap=True)
     share = timing.inference_s / timing.wall_s if timing.wall_s else 0.0
     console.print(
         f"{environment.cpu}, {environment.threads} threads, {' '.join(environment.isa)}; "
@@ -134,6 +136,16 @@ _COLUMNS = (
         essential=False,
     ),
 )
+
+
+def _footnote(record: RunRecord) -> str:
+    """Why a run with the paper's class counts has no Dice."""
+    counts = {case.model: case.classes for case in record.cases if case.classes is not None}
+    named = ", ".join(f"{model} {count}" for model, count in counts.items())
+    return (
+        f"Built with the paper's class counts{f' ({named})' if named else ''}: weights whose "
+        "shape depends on them (the heads) are seeded, not trained, and Dice is not measured."
+    )
 
 
 def _print_certificate(console: Console, case: CaseResult) -> None:

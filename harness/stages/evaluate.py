@@ -50,10 +50,8 @@ def summarize(per_case: dict[str, dict[str, float | None]], classes: Sequence[st
     return Dice(mean=float(np.mean(present)), per_class=per_class, per_case=per_case)
 
 
-def to_labels(
-    logits: NDArray[np.generic], classes: int, shape: tuple[int, ...]
-) -> NDArray[np.integer]:
-    """The most likely class of each voxel of (1, classes, D, H, W) logits.
+def check_logits(logits: NDArray[np.generic], classes: int, shape: tuple[int, ...]) -> None:
+    """Refuse what are no (1, classes, D, H, W) logits.
 
     Raises:
         EngineOutputError: another shape, or a value that is not finite.
@@ -66,5 +64,16 @@ def to_labels(
         bad = int(logits.size - np.isfinite(logits).sum())
         msg = f"the engine returned {bad} of {logits.size} values that are NaN or infinite"
         raise EngineOutputError(msg)
+
+
+def to_labels(
+    logits: NDArray[np.generic], classes: int, shape: tuple[int, ...]
+) -> NDArray[np.integer]:
+    """The most likely class of each voxel of (1, classes, D, H, W) logits.
+
+    Raises:
+        EngineOutputError: another shape, or a value that is not finite.
+    """
+    check_logits(logits, classes, shape)
     labels: NDArray[np.integer] = logits[0].argmax(0)
     return labels

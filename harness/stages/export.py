@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import backends, datasets, layout, models
+from harness import backends, layout, models
 from harness.errors import ExportError
 from harness.graph import read_graph
 from harness.models.network import load_network
@@ -33,10 +33,9 @@ def export(request: ExportRequest) -> Exported:
         ExportError: the exporter failed, or the outputs differ by more than 1e-4 of the largest.
     """
     spec = models.get(request.model)
-    dataset = datasets.get(request.task)
-    module = load_network(spec, len(dataset.classes), Path(request.weights).read_bytes())
-    image = np.load(request.images, mmap_mode="r", allow_pickle=False)[:1]
-    image = np.ascontiguousarray(image, dtype=np.float32)
+    module = load_network(spec, request.classes, Path(request.weights).read_bytes())
+    patches = np.load(request.images, mmap_mode="r", allow_pickle=False)
+    image = np.array(patches[:1], dtype=np.float32)  # a copy: PyTorch takes no read-only array
     path = Path(request.folder) / layout.ONNX
     reference = _export(module, image, path)
     error = _relative_error(path, image, reference, request)
@@ -79,7 +78,13 @@ def _relative_error(
     path: Path, image: NDArray[np.float32], reference: NDArray[np.float32], request: ExportRequest
 ) -> float:
     """max|onnx - torch| / max|torch|, with ONNX Runtime computing the ONNX side."""
-    options = EngineOptions(precision="fp32", threads=0, model=request.model, task=request.task)
+    options = EngineOptions(
+        precision="fp32",
+        threads=0,
+        model=request.model,
+        task=request.task,
+        classes=request.classes,
+    )
     session = backends.load("onnxruntime").load(path.read_bytes(), options)
     output, _ = session.infer(image)
     session.close()

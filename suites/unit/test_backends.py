@@ -25,7 +25,9 @@ ONNX_BACKENDS = ("openvino", "onnxruntime")
 
 
 def options(precision: Precision) -> EngineOptions:
-    return EngineOptions(precision=precision, threads=1, model="unet", task="mni152")
+    return EngineOptions(
+        precision=precision, threads=1, model="unet", task="mni152", classes=CLASSES
+    )
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,11 @@ def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
         ("--task", "brain", "unknown task 'brain'. Choose from: mni152, phantom, phantom-mini"),
         ("--backend", "openvin", "Did you mean 'openvino'?"),
         ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
+        (
+            "--classes",
+            "papr",
+            "unknown class set 'papr'. Did you mean 'paper'? Choose from: paper, task.",
+        ),
         ("--quantizer", "magic", "unknown quantizer 'magic'"),
         ("--calibration", "mse", "unknown calibration method"),
         ("--launches", "0", "launches is 0; it must be finite and at least 1"),

@@ -39,6 +39,7 @@ def test_default_configuration_is_sound() -> None:
     ("option", "value", "kind", "guess", "choices"),
     [
         ("models", ("unett",), "model", "unet", sorted(models.MODELS)),
+        ("classes", "papr", "class set", "paper", ["paper", "task"]),
         ("task", "mni", "task", "mni152", sorted(datasets.TASKS)),
         ("backends", ("openvin",), "backend", "openvino", sorted(backends.BACKENDS)),
         ("precisions", ("int-8",), "precision", "int8", sorted(PRECISIONS)),

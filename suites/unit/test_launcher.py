@@ -33,7 +33,7 @@ from harness.requests import (
 )
 
 TASK = "phantom-mini"
-OPTIONS = EngineOptions(precision="int8", threads=1, model="unet", task=TASK)
+OPTIONS = EngineOptions(precision="int8", threads=1, model="unet", task=TASK, classes=4)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def launch(folder: Path, limits: Limits) -> object:
         images=str(folder / "evaluation_images.npy"),
         labels=str(folder / "evaluation_labels.npy"),
         cases=("a", "b", "c", "d"),
-        classes=("background", "organ-1", "organ-2", "organ-3"),
+        label_names=("background", "organ-1", "organ-2", "organ-3"),
         warmups=2,
         min_samples=3,
         max_samples=4,

@@ -138,6 +138,21 @@ def test_a_crash_in_a_later_launch_leaves_no_certificate(
     assert row.certificate is None
 
 
+@pytest.mark.parametrize(("fault", "words"), [("nan", "NaN"), ("shape", "returned shape")])
+def test_a_wrong_output_of_a_later_launch_fails_the_case(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
+) -> None:
+    def wrong_unless_evaluating(job: Any, request: Any, limits: Any) -> Any:
+        later = job.name == "run" and not request.evaluate
+        monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}" if later else "")
+        return launcher.run_job(job, request, limits)
+
+    monkeypatch.setattr(pipeline, "run_job", wrong_unless_evaluating)
+    row = rows(bench(fake_config))["int8"]
+    assert (row.status, row.error_type) == ("failed", "EngineOutputError")
+    assert words in (row.error or "")
+
+
 def test_a_probe_that_breaks_is_failed_and_not_unavailable(fake_config: RunConfig) -> None:
     broken = replace(fake_config, precisions=("fp32", "bf16"), memory_limit_bytes=1)
     result = bench(broken)

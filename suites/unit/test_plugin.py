@@ -77,6 +77,7 @@ def test_precisions_select_cases(run: Runner) -> None:
         ("--vg-task=brain", "unknown task 'brain'"),
         ("--vg-backend=tensorflow", "unknown backend 'tensorflow'"),
         ("--vg-precisions=int4", "unknown precision 'int4'"),
+        ("--vg-classes=papr", "unknown class set 'papr'. Did you mean 'paper'?"),
         ("--vg-quantizer=magic", "unknown quantizer 'magic'"),
         ("--vg-calibration=mse", "unknown calibration method of nncf 'mse'"),
         ("--vg-launches=0", "launches is 0"),
@@ -136,6 +137,23 @@ def test_the_cache_and_limits_are_taken_from_the_options(
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=hang")
     result = run("test_builds.py", "--vg-time-limit=1")
     assert "did not finish in 1 s" in result.stdout.str()
+
+
+def test_paper_classes_skip_dice_and_say_so(run: Runner) -> None:
+    result = run("--vg-classes=paper", "--vg-record=r.json")
+    outcomes = result.parseoutcomes()
+    assert result.ret == 0
+    assert outcomes["passed"] == 18  # the default's 22 but for four that judge Dice
+    result.stdout.fnmatch_lines(
+        ["Built with the paper's class counts (unet 14)*", "SKIPPED*Dice is not measured*"]
+    )
+    (count,) = {row.classes for row in record.read(run.path / "r.json").cases}
+    assert count == 14
+
+
+def test_paper_classes_do_not_pass_where_only_dice_is_asked(run: Runner) -> None:
+    outcomes = run("test_accuracy.py", "--vg-classes=paper").parseoutcomes()
+    assert set(outcomes) == {"skipped"}
 
 
 def test_checkpoints_are_taken_from_the_option(run: Runner) -> None:

@@ -44,6 +44,7 @@ FULL = CaseResult(
     backend="openvino",
     precision="int8",
     status="ok",
+    classes=3,
     parameters=5_749_443,
     weights_sha256="ab" * 32,
     onnx_bytes=23_000_000,
@@ -140,6 +141,16 @@ def test_record_reads_back_equal(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["r.json"]
 
 
+def _drop_classes(data: Any) -> None:
+    for case in data["cases"]:
+        del case["classes"]
+
+
+def test_a_record_from_before_class_counts_is_read(tmp_path: Path) -> None:
+    path = _changed(tmp_path, _drop_classes)
+    assert record.read(path).cases[0] == replace(FULL, classes=None)
+
+
 def test_record_is_readable_by_people(tmp_path: Path) -> None:
     record.write(tmp_path / "r.json", RECORD)
     text = (tmp_path / "r.json").read_text("utf-8")
@@ -160,6 +171,7 @@ _cases = st.builds(
     precision=st.sampled_from(["fp32", "fake-int8", "int8", "fp16", "bf16"]),
     status=st.sampled_from(["ok", "failed", "unavailable"]),
     error=st.none() | _text,
+    classes=st.none() | st.integers(1, 999),
     parameters=st.none() | st.integers(0, 2**62),
     build_s=st.none() | _number,
     build_cached=st.none() | st.booleans(),
