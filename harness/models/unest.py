@@ -20,7 +20,7 @@ from torch import nn
 
 WIDTHS, LAYERS, HEADS = (64, 128, 256), (2, 2, 8), (2, 4, 8)
 PATCH, BLOCK = 4, 6
-BOTTLENECK = 288
+BOTTLENECK = 336
 FULL_RESOLUTION, HALF_RESOLUTION = 32, 32
 _ROI = 96
 
@@ -70,7 +70,10 @@ class _Level(nn.Module):
 
     def __init__(self, width: int, layers: int, heads: int, blocks: int) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.zeros(blocks, BLOCK**3 * width))
+        # NesT learns a vector per block and token: 1.2 M float parameters that no runtime quantizes.
+        # A vector per block plus one per token says where a token is, too.
+        self.block_positions = nn.Parameter(torch.zeros(blocks, width))
+        self.token_positions = nn.Parameter(torch.zeros(BLOCK**3, width))
         self.layers = nn.Sequential(
             *(
                 TransformerBlock(
@@ -86,7 +89,8 @@ class _Level(nn.Module):
         n, c, *size = x.shape
         d, h, w = (side // BLOCK for side in size)
         x = x.reshape(n, c, d, BLOCK, h, BLOCK, w, BLOCK).permute(0, 2, 4, 6, 3, 5, 7, 1)
-        tokens = x.reshape(n, d * h * w, BLOCK**3, c) + self.positions.view(-1, BLOCK**3, c)
+        tokens = x.reshape(n, d * h * w, BLOCK**3, c) + self.token_positions
+        tokens = tokens + self.block_positions[:, None]
         x = self.layers(tokens.reshape(n * d * h * w, BLOCK**3, c))
         x = x.reshape(n, d, h, w, BLOCK, BLOCK, BLOCK, c).permute(0, 7, 1, 4, 2, 5, 3, 6)
         return x.reshape(n, c, *size)

@@ -21,6 +21,15 @@ QUANTIZERS: dict[str, QuantizerSpec] = {
             packages=("nncf", "openvino"),
         ),
         QuantizerSpec(
+            name="nncf-default",
+            title="NNCF's defaults",
+            module="harness.quantizers.nncf",
+            attribute="DEFAULT",
+            format="openvino-ir",
+            methods=("min-max",),
+            packages=("nncf", "openvino"),
+        ),
+        QuantizerSpec(
             name="modelopt",
             title="NVIDIA ModelOpt",
             module="harness.quantizers.modelopt",
@@ -50,5 +59,6 @@ def get(name: str) -> QuantizerSpec:
 
 def load(name: str) -> Quantizer:
     """The quantizer's working half; only workers call this."""
-    quantizer: Quantizer = importlib.import_module(get(name).module).QUANTIZER
+    spec = get(name)
+    quantizer: Quantizer = getattr(importlib.import_module(spec.module), spec.attribute)
     return quantizer

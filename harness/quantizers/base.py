@@ -27,6 +27,7 @@ class QuantizerSpec:
     format: QuantizedFormat
     methods: tuple[str, ...]
     packages: tuple[str, ...]
+    attribute: str = "QUANTIZER"
 
     def check_method(self, method: str) -> str:
         """The method, or the default for an empty name.

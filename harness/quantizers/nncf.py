@@ -2,11 +2,18 @@
 
 Weights stay float in the file (COMPRESS_WEIGHTS off): the fake-quantized engine then has FP32's
 size, as a simulation has, and the INT8 engine is compiled from the very same graph.
+
+``nncf`` is what the harness uses; ``nncf-default`` is `nncf.quantize` as it comes, for comparison.
+They differ in one thing: ``nncf`` leaves the last residual addition in front of the logits in
+float. Both of its inputs would get 8 bits each and nothing averages their error out any more: the
+heads of VISTA3D lose 0.011 Dice to it, and gain no time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +22,24 @@ from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import QuantizationError, UnavailableError
 from harness.requests import Quantized
 
+if TYPE_CHECKING:
+    import openvino
+
 _FILE = "quantized.xml"
+
+# Between the last addition and the logits there is the head and what acts on each voxel alone.
+_HEAD_OPS = frozenset({"Convolution", "LeakyRelu", "PRelu", "Relu"})
 
 
 class Nncf:
-    """Min-max calibration with bias correction, mixed preset."""
+    """Min-max calibration with bias correction, symmetric activations (NNCF's default preset).
+
+    Asymmetric activations (its MIXED preset) keep OpenVINO from computing transposed convolutions
+    and instance norms in int8: nnU-Net 3.0 against 3.6 times FP32's speed.
+    """
+
+    def __init__(self, *, keep_last_addition: bool) -> None:
+        self._keep_last_addition = keep_last_addition
 
     def quantize(
         self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
@@ -35,12 +55,14 @@ class Nncf:
             msg = f"NNCF cannot be imported ({error}); install it with 'pip install nncf'"
             raise UnavailableError(msg) from error
         samples = [image[None] for image in images]
+        model = ov.Core().read_model(onnx)
+        kept = last_additions(model) if self._keep_last_addition else ()
         try:
             quantized = nncf.quantize(
-                ov.Core().read_model(onnx),
+                model,
                 nncf.Dataset(samples),
                 subset_size=len(samples),
-                preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=nncf.IgnoredScope(names=list(kept)),
                 advanced_parameters=AdvancedQuantizationParameters(
                     backend_params={BackendParameters.COMPRESS_WEIGHTS: False}
                 ),
@@ -53,4 +75,32 @@ class Nncf:
         return Quantized(format="openvino-ir", file=_FILE, quantize_nodes=nodes)
 
 
-QUANTIZER = Nncf()
+def last_additions(model: openvino.Model) -> tuple[str, ...]:
+    """Names of the residual additions that reach the logits through the head alone."""
+    return tuple(
+        node.get_friendly_name()
+        for result in model.get_results()
+        for node in _above(result)
+        if node.get_type_name() == "Add"
+    )
+
+
+def _above(node: openvino.Node) -> Iterator[openvino.Node]:
+    """The first residual addition above a node, if only head operations lie between."""
+    source = node.input_value(0).get_node()
+    biased = source.get_type_name() == "Add" and _has_constant(source)
+    if biased or source.get_type_name() in _HEAD_OPS:
+        yield from _above(source)
+    elif source.get_type_name() == "Add":
+        yield source
+
+
+def _has_constant(node: openvino.Node) -> bool:
+    """Whether an addition adds a bias rather than two feature maps."""
+    return any(
+        value.get_node().get_type_name() in {"Constant", "Reshape"} for value in node.input_values()
+    )
+
+
+QUANTIZER = Nncf(keep_last_addition=True)
+DEFAULT = Nncf(keep_last_addition=False)
