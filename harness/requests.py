@@ -54,7 +54,8 @@ class Prepared:
 class ExpandRequest:
     """Expand a low-rank checkpoint to full weights in ``folder``.
 
-    ``trained_classes`` is what the checkpoint must be for, ``classes`` what the network gets.
+    ``trained_classes`` is what the checkpoint must be for, ``classes`` what the network gets. Without
+    a checkpoint (an empty path) all weights are seeded.
     """
 
     model: str

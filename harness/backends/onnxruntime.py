@@ -52,11 +52,7 @@ class OnnxRuntime:
     def load(self, engine: bytes, options: EngineOptions) -> OnnxRuntimeSession:
         """A session; the optimized graph is kept to tell what is executed."""
         ort = sdk()
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
-        settings.add_session_config_entry("session.disable_quant_qdq", "1")
+        settings = _settings(options)
         folder = tempfile.TemporaryDirectory(prefix="voxgate-ort-")
         settings.optimized_model_filepath = str(Path(folder.name) / _OPTIMIZED)
         try:
@@ -66,6 +62,31 @@ class OnnxRuntime:
             msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
             raise BuildError(msg) from error
         return OnnxRuntimeSession(session, folder)
+
+
+def run_file(path: Path, image: Tensor, options: EngineOptions) -> NDArray[np.generic]:
+    """The output of an ONNX file, which may keep its weights in other files beside it.
+
+    Raises:
+        BuildError: ONNX Runtime refused the graph.
+    """
+    try:
+        session = sdk().InferenceSession(path, _settings(options), ["CPUExecutionProvider"])
+    except Exception as error:
+        msg = f"ONNX Runtime refused {path.name}: {error}"
+        raise BuildError(msg) from error
+    (output,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})
+    result: NDArray[np.generic] = output
+    return result
+
+
+def _settings(options: EngineOptions) -> onnxruntime.SessionOptions:
+    settings = sdk().SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.disable_quant_qdq", "1")
+    return settings
 
 
 class OnnxRuntimeSession:

@@ -109,7 +109,8 @@ class _Attention(WindowAttention):  # type: ignore[misc]
         # Everything that follows from constants is added to this, or compilers fold it.
         zero = x[0, 0, 0] * 0
         if mask is not None:
-            sides = torch.stack(torch.broadcast_tensors(*(side + zero for side in mask)), dim=-1)
+            grids = torch.broadcast_tensors(*(side + zero for side in mask))  # type: ignore[no-untyped-call]
+            sides = torch.stack(grids, dim=-1)
             sides = _SIDE * sides.reshape(-1, tokens, 1, 3)
             sides = sides.repeat(windows // len(sides), 1, self.num_heads, 1)
             q, k = torch.cat((q, sides), -1), torch.cat((k, sides), -1)
@@ -125,7 +126,8 @@ class _Attention(WindowAttention):  # type: ignore[misc]
         rows, columns = index[:, :1] + zero.long(), index[:1] - index[0, 0] + zero.long()
         index = (rows + columns).reshape(-1)
         table = self.relative_position_bias_table.t()
-        return table.index_select(1, index).reshape(1, self.num_heads, tokens, tokens)
+        bias: torch.Tensor = table.index_select(1, index)
+        return bias.reshape(1, self.num_heads, tokens, tokens)
 
 
 def side_grids(

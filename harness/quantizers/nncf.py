@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ from numpy.typing import NDArray
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import QuantizationError, UnavailableError
 from harness.requests import Quantized
-
-if TYPE_CHECKING:
-    import openvino
 
 _FILE = "quantized.xml"
 
@@ -75,7 +72,7 @@ class Nncf:
         return Quantized(format="openvino-ir", file=_FILE, quantize_nodes=nodes)
 
 
-def last_additions(model: openvino.Model) -> tuple[str, ...]:
+def last_additions(model: Any) -> tuple[str, ...]:
     """Names of the residual additions that reach the logits through the head alone."""
     return tuple(
         node.get_friendly_name()
@@ -85,7 +82,7 @@ def last_additions(model: openvino.Model) -> tuple[str, ...]:
     )
 
 
-def _above(node: openvino.Node) -> Iterator[openvino.Node]:
+def _above(node: Any) -> Iterator[Any]:
     """The first residual addition above a node, if only head operations lie between."""
     source = node.input_value(0).get_node()
     biased = source.get_type_name() == "Add" and _has_constant(source)
@@ -95,7 +92,7 @@ def _above(node: openvino.Node) -> Iterator[openvino.Node]:
         yield source
 
 
-def _has_constant(node: openvino.Node) -> bool:
+def _has_constant(node: Any) -> bool:
     """Whether an addition adds a bias rather than two feature maps."""
     return any(
         value.get_node().get_type_name() in {"Constant", "Reshape"} for value in node.input_values()

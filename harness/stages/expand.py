@@ -1,4 +1,4 @@
-"""Expand a checkpoint to full weights, as safetensors."""
+"""Expand a checkpoint, or a seed, to full weights, as safetensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 from harness import layout, models
 from harness.models import checkpoint
+from harness.models.initialization import State, initial_state
 from harness.requests import Expanded, ExpandRequest
+
+_SEED = 0  # of networks without a checkpoint
 
 
 def expand(request: ExpandRequest) -> Expanded:
@@ -14,12 +17,20 @@ def expand(request: ExpandRequest) -> Expanded:
     from safetensors.numpy import save_file
 
     spec = models.get(request.model)
-    path, trained_classes = Path(request.checkpoint), request.trained_classes
-    info, state = checkpoint.expand(path, spec, request.task, trained_classes)
-    sha256 = info.sha256
-    if request.classes != trained_classes:
-        state = checkpoint.with_classes(state, spec, request.classes, info.seed)
-        sha256 = checkpoint.state_sha256(state)
+    state = _trained(request) if request.checkpoint else None
+    module = spec.build(1, request.classes)
+    if state is None:
+        state = initial_state(module, _SEED)
+    sha256 = checkpoint.state_sha256(state)
     save_file(state, Path(request.folder) / layout.WEIGHTS)
-    parameters = sum(p.numel() for p in spec.build(1, request.classes).parameters())
-    return Expanded(parameters=parameters, sha256=sha256)
+    return Expanded(parameters=sum(p.numel() for p in module.parameters()), sha256=sha256)
+
+
+def _trained(request: ExpandRequest) -> State:
+    """The checkpoint's weights, with a seeded head where the class count is another."""
+    spec, trained_classes = models.get(request.model), request.trained_classes
+    path = Path(request.checkpoint)
+    info, state = checkpoint.expand(path, spec, request.task, trained_classes)
+    if request.classes == trained_classes:
+        return state
+    return checkpoint.with_classes(state, spec, request.classes, info.seed)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import backends, layout, models
+from harness import layout, models
+from harness.backends.onnxruntime import run_file
 from harness.errors import ExportError
 from harness.graph import read_graph
 from harness.models.network import load_network
@@ -85,9 +86,7 @@ def _relative_error(
         task=request.task,
         classes=request.classes,
     )
-    session = backends.load("onnxruntime").load(path.read_bytes(), options)
-    output, _ = session.infer(image)
-    session.close()
+    output = run_file(path, image, options)
     if output.shape != reference.shape:
         msg = f"ONNX returns {output.shape}, PyTorch {reference.shape}"
         raise ExportError(msg)

@@ -13,6 +13,7 @@ from harness.config import RunConfig
 def fake_config(tmp_path: Path) -> RunConfig:
     """Every precision of the fake backend on tiny phantoms, in two launches."""
     return RunConfig(
+        models=("unet",),
         task="phantom-mini",
         backends=("fake",),
         launches=2,

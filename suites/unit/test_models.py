@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,13 +207,14 @@ def test_tokens_attend_to_those_on_the_same_sides(
 ) -> None:
     from monai.networks.nets.swin_unetr import compute_mask
 
-    from harness.models.swinunetr import token_sides
+    from harness.models.swinunetr import side_grids
 
     window = [width for _, width, _, _ in drawn]
     padded = [count * width for count, width, _, _ in drawn]
     size = [count * width - missing % width for count, width, missing, _ in drawn]
     shift = [offset % width for _, width, _, offset in drawn]
-    sides = token_sides(size, window, shift)
+    grids = torch.broadcast_tensors(*side_grids(size, window, shift))  # type: ignore[no-untyped-call]
+    sides = torch.stack(grids, dim=-1).reshape(-1, math.prod(window), 3)
     same = (sides[:, None] == sides[:, :, None]).all(-1)
     assert torch.equal(same, compute_mask(padded, window, shift, "cpu") == 0)
     assert set(sides.flatten().tolist()) <= {-1.0, 1.0}
@@ -221,10 +223,10 @@ def test_tokens_attend_to_those_on_the_same_sides(
 def test_vista3d_computes_what_monais_automatic_branch_does() -> None:
     from monai.networks.nets.vista3d import vista3d132
 
-    from harness.models.vista3d import AutomaticBranch
+    from harness.models.vista3d import RELEASED_BLOCKS, AutomaticBranch
 
     classes = 5
-    ours = AutomaticBranch(1, classes, width=8)
+    ours = AutomaticBranch(1, classes, width=8, blocks=RELEASED_BLOCKS)
     fill(ours)
     original = vista3d132(encoder_embed_dim=8).eval()
     original.image_encoder.encoder.load_state_dict(ours.encoder.state_dict())
@@ -306,7 +308,8 @@ def test_unest_gives_every_token_its_own_position(monkeypatch: pytest.MonkeyPatc
     level = unest._Level(width=1, layers=0, heads=1, blocks=8)
     level.layers = torch.nn.Sequential()
     with torch.no_grad():
-        level.positions.copy_(torch.arange(64.0).view(8, 8))
+        level.token_positions.copy_(torch.arange(8.0)[:, None])
+        level.block_positions.copy_(8 * torch.arange(8.0)[:, None])
         numbers = level(torch.zeros(1, 1, 4, 4, 4))[0, 0]
     assert numbers[:2, :2, :2].flatten().tolist() == list(range(8))
     assert numbers[2:, 2:, 2:].flatten().tolist() == list(range(56, 64))
