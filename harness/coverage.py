@@ -34,6 +34,7 @@ def measure_coverage(graph: GraphFacts, layers: Iterable[ExecutedLayer]) -> Cove
 
 def _fate(node: GraphNode, claims: dict[str, list[ExecutedLayer]]) -> Fate:
     found = [layer for name in (node.name, *node.outputs) for layer in claims.get(name, ())]
+    found = found or [layer for name in node.aliases for layer in claims.get(name, ())]
     kinds = {layer.arithmetic for layer in found}
     if not kinds or "unknown" in kinds:
         return "unmapped"

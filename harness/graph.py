@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,14 @@ def read_graph(path: Path) -> GraphFacts:
 
     model = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
     shapes = _shapes(model.graph)
+    biases = _bias_additions(model.graph)
     nodes = tuple(
         GraphNode(
             name=node.name or node.output[0],
             op_type=node.op_type,
             outputs=tuple(node.output),
             macs=count_macs(node, shapes),
+            aliases=biases.get(node.output[0], ()),
         )
         for node in model.graph.node
         if node.op_type in _COUNTERS
@@ -52,6 +55,14 @@ def count_quantize_nodes(path: Path) -> int:
 
     graph = onnx.load(path, load_external_data=False).graph
     return sum(node.op_type in QUANTIZE_OPS for node in graph.node)
+
+
+def has_ops(path: Path, kinds: Collection[str]) -> bool:
+    """Whether an ONNX file has a node of one of these types."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    return any(node.op_type in kinds for node in graph.node)
 
 
 def count_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
@@ -74,6 +85,18 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             shapes[value.name] = tuple(d.dim_value for d in dims)
     return shapes
+
+
+def _bias_additions(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
+    """Names of each addition of a constant, by the tensor that it is added to."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return {
+        name: (node.name, *node.output)
+        for node in graph.node
+        if node.op_type == "Add" and not constants.isdisjoint(node.input)
+        for name in node.input
+        if name not in constants
+    }
 
 
 def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:

@@ -42,12 +42,17 @@ class CaseId:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GraphNode:
-    """A weighted ONNX node (Conv, ConvTranspose, Gemm, MatMul) and its multiply-accumulates."""
+    """A weighted ONNX node (Conv, ConvTranspose, Gemm, MatMul) and its multiply-accumulates.
+
+    ``aliases`` are the names of a bias addition right behind it: a runtime that fuses the two may
+    report that one alone.
+    """
 
     name: str
     op_type: str
     outputs: tuple[str, ...]
     macs: int
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _WEIGHTED = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "GroupConvolution"}
 _INT8_TYPES = {"i8", "u8"}
 
+# A fused attention reads queries, keys and values, and whatever else in float.
+_FUSED = "Subgraph"
+_ATTENTION_INPUTS = 3
+
 
 def sdk() -> Any:
     """The openvino package; UnavailableError where it is missing."""
@@ -136,13 +140,18 @@ def _properties(options: EngineOptions) -> dict[str, Any]:
 def _executed_layer(operation: Any) -> ExecutedLayer | None:
     info = {key: value.astype(str) for key, value in operation.get_rt_info().items()}
     kind = info.get("layerType", "")
-    if kind not in _WEIGHTED:
+    types = [port.get_element_type().to_string() for port in operation.inputs()]
+    if kind == _FUSED and len(types) >= _ATTENTION_INPUTS:
+        arithmetic = _attention_arithmetic(types)
+    elif kind in _WEIGHTED:
+        types = types[:2]
+        arithmetic = _arithmetic(types)
+    else:
         return None
-    types = [port.get_element_type().to_string() for port in operation.inputs()[:2]]
     return ExecutedLayer(
         name=operation.get_friendly_name(),
         kind=kind,
-        arithmetic=_arithmetic(types),
+        arithmetic=arithmetic,
         detail=f"{'x'.join(types)} {info.get('primitiveType', '')}",
         sources=_sources(info.get("originalLayersNames", "")),
     )
@@ -155,9 +164,18 @@ def _arithmetic(types: list[str]) -> Arithmetic:
     return "int8" if all(kind in _INT8_TYPES for kind in types) else "float"
 
 
+def _attention_arithmetic(types: list[str]) -> Arithmetic:
+    """int8 only when queries, keys and values are; a float one makes both products float."""
+    return "int8" if sum(kind in _INT8_TYPES for kind in types) >= _ATTENTION_INPUTS else "float"
+
+
 def _sources(names: str) -> tuple[str, ...]:
-    """Graph nodes behind a layer; OpenVINO splits a biased convolution as NAME/WithoutBiases."""
-    return tuple(name.removesuffix("/WithoutBiases") for name in names.split(",") if name)
+    """Graph nodes behind a layer; OpenVINO splits a biased or rescaled one and adds a suffix."""
+    return tuple(
+        name.removesuffix("/WithoutBiases").removesuffix("/DequantizationMultiply")
+        for name in names.split(",")
+        if name
+    )
 
 
 BACKEND = OpenVino()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness import layout, models
 from harness.backends.onnxruntime import run_file
 from harness.errors import ExportError
-from harness.graph import read_graph
+from harness.graph import has_ops, read_graph
 from harness.models.network import load_network
 from harness.requests import EngineOptions, Exported, ExportRequest
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 OPSET = 21
 MAX_RELATIVE_ERROR = 1e-4
+# ONNX Runtime sums the million voxels of an instance or group norm in float32. Against PyTorch in
+# float64 its logits are off by up to 2.0e-3 of the largest one (SegResNet), PyTorch's by 1e-6.
+MAX_RELATIVE_ERROR_WITH_NORMS = 5e-3
+_NORMS = frozenset({"InstanceNormalization", "GroupNormalization"})
 
 # Protobuf's limit is 2 GiB; weights beyond this go to a file beside the graph.
 _EXTERNAL_DATA_BYTES = 1_800_000_000
@@ -31,7 +35,7 @@ def export(request: ExportRequest) -> Exported:
     """Write ``model.onnx`` at batch 1 and a static patch size.
 
     Raises:
-        ExportError: the exporter failed, or the outputs differ by more than 1e-4 of the largest.
+        ExportError: the exporter failed, or the outputs differ by more than rounding explains.
     """
     spec = models.get(request.model)
     module = load_network(spec, request.classes, Path(request.weights).read_bytes())
@@ -40,10 +44,11 @@ def export(request: ExportRequest) -> Exported:
     path = Path(request.folder) / layout.ONNX
     reference = _export(module, image, path)
     error = _relative_error(path, image, reference, request)
-    if not error <= MAX_RELATIVE_ERROR:
+    allowed = MAX_RELATIVE_ERROR_WITH_NORMS if has_ops(path, _NORMS) else MAX_RELATIVE_ERROR
+    if not error <= allowed:
         msg = (
             f"the ONNX graph of {spec.name} differs from PyTorch by {error:.2e} of the largest "
-            f"logit, more than {MAX_RELATIVE_ERROR:.0e}; the exporter changed the network"
+            f"logit, more than {allowed:.0e}; the exporter changed the network"
         )
         raise ExportError(msg)
     graph = read_graph(path)
