@@ -45,10 +45,12 @@ class Contender:
 class Duel:
     """Our engine over one default's; above 1 means ours is faster.
 
-    ``dice_lost_more`` is the mean Dice that ours loses beyond the default's loss.
+    Where both quantizers made the same file (``same_engine``) the speeds are 1 by construction: the
+    medians of its two rows differ by noise alone, which is no win. ``dice_lost_more`` is the mean Dice that ours loses beyond the default's loss.
     """
 
     default: str
+    same_engine: bool
     speed: float | None
     speed_by_minima: float | None
     dice_lost_more: float | None
@@ -167,11 +169,14 @@ def _duel(ours: Contender | None, defaults: Sequence[Contender]) -> Duel | None:
         return None
     theirs = min(defaults, key=lambda default: _latency(default).median)
     before, after = _latency(theirs), _latency(ours)
+    made, theirs_made = ours.case.engine_sha256, theirs.case.engine_sha256
+    same = made is not None and made == theirs_made
     lost, ours_lost = theirs.dice_lost, ours.dice_lost
     return Duel(
         default=theirs.quantizer,
-        speed=quotient(before.median, after.median),
-        speed_by_minima=quotient(before.min, after.min),
+        same_engine=same,
+        speed=1.0 if same else quotient(before.median, after.median),
+        speed_by_minima=1.0 if same else quotient(before.min, after.min),
         dice_lost_more=None if lost is None or ours_lost is None else ours_lost - lost,
     )
 

@@ -75,13 +75,14 @@ def summary_lines(record: QuantizerRecord) -> list[str]:
     most = record.most_dice_lost
     as_fast = sum(duel.speed is not None and duel.speed >= 1 for duel in duels)
     no_worse = sum(duel.dice_lost_more is not None and duel.dice_lost_more <= 0 for duel in duels)
+    same = sum(duel.same_engine for duel in duels)
     over = (
         f"ours over the better default (at most {most} Dice lost): {_mean(summary.over_better)}; "
         f"over the fastest one, whatever it loses: {_mean(summary.over_fastest)}"
     )
     counts = (
         f"of {len(duels)} models with a better default, ours has at least its speed in {as_fast} "
-        f"and loses no more Dice in {no_worse}; ratios of medians, interleaved launches"
+        f"({same} the same engine) and loses no more Dice in {no_worse}; ratios of medians"
     )
     return [f"geometric means, faster than fp32: {speedups}", over, counts]
 
@@ -103,6 +104,8 @@ def _state(contender: Contender) -> str:
 def _verdict(duel: Duel | None) -> str:
     if duel is None:
         return _DASH
+    if duel.same_engine:
+        return f"the same engine as {duel.default}"
     lost = _format(duel.dice_lost_more, "+.4f")
     return f"{_format(duel.speed, '.2f', 'x')} {duel.default}, Dice lost {lost}"
 
