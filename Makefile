@@ -1,4 +1,4 @@
-# Two commands: make bench, make test. Both install what they need into .venv first.
+# Two commands: make bench, make test; make bench-quantizers compares quantizers. All install what they need into .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
@@ -6,10 +6,13 @@ ARGS ?=
 BACKENDS ?= openvino,onnxruntime,pytorch
 INSTALLED := $(VENV)/.installed
 
-.PHONY: bench test lint clean
+.PHONY: bench bench-quantizers test lint clean
 
 bench: $(INSTALLED)
 	$(VENV)/bin/voxgate bench $(ARGS)
+
+bench-quantizers: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.quantizers $(ARGS)
 
 test: $(INSTALLED) lint
 	$(VENV)/bin/python -m pytest --timeout 1200 --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)

@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from harness import __version__
@@ -27,6 +27,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
+    return guarded(lambda: COMMANDS[options.command].run(options))
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """The exit code of a command: its own, or that of the error or signal that ended it."""
     logging.basicConfig(format="voxgate: %(levelname)s: %(message)s", level=logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -34,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a table must not fail on a terminal's encoding
     try:
-        run = COMMANDS[options.command].run
-        code: int = run(options)
+        code = run()
     except HarnessError as error:
         sys.stderr.write(f"voxgate: {error}\n")
         return error.exit_code

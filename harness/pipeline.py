@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,17 +35,23 @@ from harness.types import (
 
 
 @dataclass
-class _CaseRun:
-    """What is known of one case while the run goes on."""
+class CaseRun:
+    """What is known of one case while the run goes on; ``title`` is what a waiting person reads."""
 
     case: CaseId
+    workshop: Workshop
+    title: str = ""
     engine: Artifact[Built] | None = None
     launches: list[RunResult] = field(default_factory=list)
     error: HarnessError | None = None
 
     @property
     def alive(self) -> bool:
+        """Whether nothing has failed so far."""
         return self.error is None
+
+    def __str__(self) -> str:
+        return self.title or str(self.case)
 
 
 def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
@@ -57,17 +63,17 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     cache = Cache(config.cache_root)
     limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
     workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
-    runs = [_CaseRun(case) for case in config.cases()]
+    runs = [CaseRun(case, workshop) for case in config.cases()]
     reporter.begin(len(runs) * (1 + config.launches))
-    probes = _probe(config, limits, reporter)
+    probes = probe_backends(config, limits, reporter)
     for run in runs:
-        _build(run, probes[run.case.backend], workshop)
+        build(run, probes[run.case.backend])
         reporter.advance()
     inference_s = 0.0
     for model in config.models:
         group = [run for run in runs if run.case.model == model]
-        inference_s += _measure(group, workshop, reporter)
-    results = _certified([_result(run, workshop) for run in runs], workshop)
+        inference_s += measure(group, reporter)
+    results = results_of(runs)
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
@@ -75,7 +81,7 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
             config.thread_count,
             {name: p.version for name, p in probes.items() if isinstance(p, Probe) and p.available},
         ),
-        config=_config_facts(config),
+        config=config_facts(config),
         cases=results,
         ratios=ratios_of(results),
         timing=Timing(
@@ -117,7 +123,7 @@ def inspect_case(
     return _graph(case, workshop), run_job(jobs.RUN, request, limits).layers
 
 
-def _probe(
+def probe_backends(
     config: RunConfig, limits: Limits, reporter: Reporter
 ) -> dict[str, Probe | HarnessError]:
     """What each backend says of itself, or how it failed to."""
@@ -131,40 +137,41 @@ def _probe(
     return probes
 
 
-def _build(run: _CaseRun, probe: Probe | HarnessError, workshop: Workshop) -> None:
+def build(run: CaseRun, probe: Probe | HarnessError) -> None:
+    """Take a case's engine from the cache, or make it; a case that cannot have one says why."""
     if isinstance(probe, HarnessError):
         run.error = probe
         return
     try:
         backends.require(run.case.backend, run.case.precision, probe)
-        workshop.patches()
-        run.engine = workshop.engine(run.case)
+        run.workshop.patches()
+        run.engine = run.workshop.engine(run.case)
     except HarnessError as error:
         run.error = error
 
 
-def _measure(runs: list[_CaseRun], workshop: Workshop, reporter: Reporter) -> float:
+def measure(runs: Sequence[CaseRun], reporter: Reporter) -> float:
     """Launch the cases in turn, every second round backwards; returns seconds of inference.
 
     Interleaving keeps a slow minute of the host from falling on one precision alone.
     """
-    launches, order, inference_s = workshop.config.launches, 0, 0.0
+    launches, order, inference_s = runs[0].workshop.config.launches, 0, 0.0
     for number in range(launches):
         for run in runs if number % 2 == 0 else reversed(runs):
             if run.alive:
-                reporter.say(f"measuring {run.case}, launch {number + 1} of {launches}")
-                inference_s += _launch(run, order, workshop, first=number == 0)
+                reporter.say(f"measuring {run}, launch {number + 1} of {launches}")
+                inference_s += _launch(run, order, first=number == 0)
                 order += 1
             reporter.advance()
     return inference_s
 
 
-def _launch(run: _CaseRun, order: int, workshop: Workshop, *, first: bool) -> float:
+def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     assert run.engine is not None
     try:
         path = run.engine.path(layout.ENGINE)
-        request = _run_request(run.case, path, workshop, first=first)
-        result = run_job(jobs.RUN, request, workshop.limits)
+        request = _run_request(run.case, path, run.workshop, first=first)
+        result = run_job(jobs.RUN, request, run.workshop.limits)
     except HarnessError as error:
         run.error = error
         return 0.0
@@ -192,7 +199,16 @@ def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool)
     )
 
 
-def _result(run: _CaseRun, workshop: Workshop) -> CaseResult:
+def results_of(runs: Sequence[CaseRun]) -> tuple[CaseResult, ...]:
+    """The rows, each checked for the arithmetic that its precision promises."""
+    rows = tuple(_result(run) for run in runs)
+    return tuple(
+        _checked(row, rows, run.workshop) if row.status == "ok" else row
+        for run, row in zip(runs, rows, strict=True)
+    )
+
+
+def _result(run: CaseRun) -> CaseResult:
     """The row of a case, as far as it came."""
     row = CaseResult(
         model=run.case.model,
@@ -209,14 +225,14 @@ def _result(run: _CaseRun, workshop: Workshop) -> CaseResult:
         return row
     built = run.engine.result
     row = replace(
-        _with_network(row, workshop),
+        _with_network(row, run.workshop),
         engine_bytes=built.engine_bytes,
         engine_sha256=built.engine_sha256,
         engine_key=run.engine.key,
         build_s=built.build_s,
         build_cached=run.engine.reused,
     )
-    return _with_measurements(row, run.launches, workshop) if run.launches else row
+    return _with_measurements(row, run.launches, run.workshop) if run.launches else row
 
 
 def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
@@ -273,12 +289,6 @@ def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
     return spec.graph
 
 
-def _certified(cases: Iterable[CaseResult], workshop: Workshop) -> tuple[CaseResult, ...]:
-    """The rows, each checked for the arithmetic that its precision promises."""
-    rows = tuple(cases)
-    return tuple(_checked(row, rows, workshop) if row.status == "ok" else row for row in rows)
-
-
 def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) -> CaseResult:
     """An INT8 row with its certificate; any row whose arithmetic is not its precision's failed."""
     if row.precision != "int8":
@@ -303,7 +313,7 @@ def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
     return len(spec.graph.nodes) if spec.graph else 0
 
 
-def _config_facts(config: RunConfig) -> dict[str, object]:
+def config_facts(config: RunConfig) -> dict[str, object]:
     """The settings that decide what was measured; paths are left out."""
     return {
         "models": list(config.models),

@@ -13,12 +13,12 @@ from harness.types import RunRecord
 SCHEMA_VERSION = 1
 
 
-def encode(record: RunRecord) -> bytes:
-    """Indented JSON."""
+def encode(record: object) -> bytes:
+    """Indented JSON of a record, whichever command it comes from."""
     return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
 
 
-def write(path: Path, record: RunRecord) -> None:
+def write(path: Path, record: object) -> None:
     """Write a record atomically.
 
     Raises:

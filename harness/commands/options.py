@@ -36,6 +36,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quantization = parser.add_argument_group("quantization")
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
+    add_measuring_options(parser)
+    add_cache_option(parser)
+    add_checkpoint_option(parser)
+
+
+def add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    """How often and how long, and what a worker may use."""
+    defaults = RunConfig()
     measuring = parser.add_argument_group("measuring")
     measuring.add_argument("--threads", type=int, default=0, help="default: every usable core")
     measuring.add_argument("--launches", type=int, default=defaults.launches)
@@ -51,8 +59,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     measuring.add_argument(
         "--memory-limit", type=float, default=None, help="GiB a worker may hold; default: no limit"
     )
-    add_cache_option(parser)
-    parser.add_argument("--checkpoint-dir", type=Path, help="trained checkpoints of your own")
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +66,11 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache-dir", type=Path, help="default: VOXGATE_CACHE, or voxgate in the user's cache"
     )
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Where trained weights lie."""
+    parser.add_argument("--checkpoint-dir", type=Path, help="trained checkpoints of your own")
 
 
 def make_config(options: argparse.Namespace) -> RunConfig:

@@ -129,7 +129,10 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 # --- calibration methods -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("quantizer", "default"), [("nncf", "min-max"), ("modelopt", "max")])
+@pytest.mark.parametrize(
+    ("quantizer", "default"),
+    [("nncf", "min-max"), ("nncf-default", "min-max"), ("modelopt", "max")],
+)
 def test_empty_method_means_the_default(quantizer: str, default: str) -> None:
     assert quantizers.get(quantizer).check_method("") == default
 
@@ -155,5 +158,5 @@ def test_method_that_nncf_does_not_have_is_refused(method: str) -> None:
 
 
 def test_unknown_quantizer_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="Choose from: modelopt, nncf"):
+    with pytest.raises(UsageError, match=r"Choose from: modelopt, nncf, nncf-default\."):
         quantizers.get("trt")

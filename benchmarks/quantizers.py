@@ -1,0 +1,167 @@
+"""Our INT8 engine against those of NNCF's and ModelOpt's defaults.
+
+Is it at least as fast as the better one, from the same FP32 graph, in the same run, at no more Dice
+lost? The better default is the fastest
+one that loses at most 0.005 of the mean Dice, because speed bought with a segmentation that nobody
+would accept is no standard to be held to; the fastest default whatever it loses is printed beside
+it. A default that fails, or whose engine computes in float, is neither a win nor a loss.
+
+.venv/bin/python -m benchmarks.quantizers --models unet,segresnet --launches 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.comparison import (
+    MOST_DICE_LOST,
+    OURS,
+    QUANTIZERS,
+    ModelComparison,
+    QuantizerRecord,
+    answered,
+    compare,
+    contend,
+    summarize,
+)
+from harness import __version__, pipeline, record
+from harness.artifacts import Workshop
+from harness.cache import Cache
+from harness.cli import guarded
+from harness.commands.options import (
+    add_cache_option,
+    add_checkpoint_option,
+    add_measuring_options,
+    make_config,
+    reporting,
+)
+from harness.config import DEFAULT_MODELS, DEFAULT_TASK, RunConfig
+from harness.environment import read_environment
+from harness.errors import EXIT_FAILED, EXIT_PASS
+from harness.files import check_writable
+from harness.launcher import Limits
+from harness.pipeline import CaseRun
+from harness.report.progress import Reporter
+from harness.requests import Probe
+from harness.types import CaseId, Precision, Timing
+
+SCHEMA_VERSION = 1
+BACKEND = "openvino"  # the only one that computes in int8 and reads what every quantizer writes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when FP32 and our engine of every model were measured, 4 otherwise."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: run(options))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``voxgate bench``, without those that this benchmark decides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quantizers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    parser.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
+    add_measuring_options(parser)
+    add_cache_option(parser)
+    add_checkpoint_option(parser)
+    parser.add_argument("--record", type=Path, help="write what was measured there, as JSON")
+    parser.set_defaults(
+        backend=BACKEND, precisions="fp32,int8", classes="task", quantizer="", calibration=""
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, write and print."""
+    from benchmarks.table import print_comparison
+    from harness.report.table import make_console
+
+    config = make_config(options)
+    if config.record is not None:
+        check_writable(config.record, "--record")
+    with reporting() as reporter:
+        result = measure(config, reporter)
+    if config.record is not None:
+        record.write(config.record, result)
+    with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
+        print_comparison(make_console(), result)
+    return EXIT_PASS if answered(result.models) else EXIT_FAILED
+
+
+def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
+    """Build and measure FP32 and every quantizer's INT8 engine of each model, interleaved."""
+    started, start = datetime.now(UTC), time.monotonic()
+    cache = Cache(config.cache_root)
+    workshops = {name: _workshop(name, config, cache, reporter) for name in QUANTIZERS}
+    groups = [_runs(model, workshops) for model in config.models]
+    reporter.begin(len(groups) * (1 + len(QUANTIZERS)) * (1 + config.launches))
+    probe = pipeline.probe_backends(config, workshops[OURS].limits, reporter)[config.backends[0]]
+    for case_run in (case_run for group in groups for case_run in group):
+        pipeline.build(case_run, probe)
+        reporter.advance()
+    inference_s = sum(pipeline.measure(group, reporter) for group in groups)
+    models = tuple(_compared(group) for group in groups)
+    found = {config.backends[0]: probe.version} if isinstance(probe, Probe) else {}
+    return QuantizerRecord(
+        schema_version=SCHEMA_VERSION,
+        voxgate=__version__,
+        environment=read_environment(config.thread_count, found),
+        config=pipeline.config_facts(config) | {"quantizer": list(QUANTIZERS)},
+        most_dice_lost=MOST_DICE_LOST,
+        models=models,
+        summary=summarize(models),
+        timing=Timing(
+            started=started.isoformat(timespec="seconds"),
+            wall_s=time.monotonic() - start,
+            inference_s=inference_s,
+            artifacts_built=cache.built,
+            artifacts_reused=cache.reused,
+        ),
+    )
+
+
+def _workshop(quantizer: str, config: RunConfig, cache: Cache, reporter: Reporter) -> Workshop:
+    """A workshop of that quantizer; graphs and FP32 engines are the same in the shared cache."""
+    return Workshop(
+        config=replace(config, quantizer=quantizer).check(),
+        cache=cache,
+        limits=Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes),
+        announce=lambda what: reporter.say(f"{quantizer}: {what}"),
+    )
+
+
+def _runs(model: str, workshops: dict[str, Workshop]) -> list[CaseRun]:
+    """FP32, then INT8 by each quantizer."""
+
+    def case_run(quantizer: str, precision: Precision) -> CaseRun:
+        workshop = workshops[quantizer]
+        (backend,) = workshop.config.backends
+        case = CaseId(
+            model=model, task=workshop.config.task, backend=backend, precision=precision
+        )  # fmt: skip
+        by = "" if precision == "fp32" else f" by {quantizer}"
+        return CaseRun(case, workshop, title=f"{case}{by}")
+
+    return [case_run(OURS, "fp32"), *(case_run(name, "int8") for name in workshops)]
+
+
+def _compared(runs: Sequence[CaseRun]) -> ModelComparison:
+    """The verdict on one model: each INT8 row is checked beside FP32, and beside no other INT8."""
+    fp32, *quantized = runs
+    pairs = [pipeline.results_of((fp32, int8)) for int8 in quantized]
+    contenders = [contend(name, *pair) for name, pair in zip(QUANTIZERS, pairs, strict=True)]
+    return compare(pairs[0][0], contenders)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
