@@ -29,6 +29,7 @@ def read_graph(path: Path) -> GraphFacts:
     model = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False))
     shapes = _shapes(model.graph)
     biases = _bias_additions(model.graph)
+    fixed = _constant_tensors(model.graph)
     nodes = tuple(
         GraphNode(
             name=node.name or node.output[0],
@@ -38,7 +39,7 @@ def read_graph(path: Path) -> GraphFacts:
             aliases=biases.get(node.output[0], ()),
         )
         for node in model.graph.node
-        if node.op_type in _COUNTERS
+        if node.op_type in _COUNTERS and node.output[0] not in fixed
     )
     parameters = sum(
         math.prod(tensor.dims)
@@ -85,6 +86,15 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             shapes[value.name] = tuple(d.dim_value for d in dims)
     return shapes
+
+
+def _constant_tensors(graph: onnx.GraphProto) -> set[str]:
+    """Tensors that no input reaches: compilers compute them once, engines never."""
+    varying = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    for node in graph.node:  # in topological order, as ONNX demands
+        if not varying.isdisjoint(node.input):
+            varying |= set(node.output)
+    return {name for node in graph.node for name in node.output} - varying
 
 
 def _bias_additions(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:

@@ -7,11 +7,13 @@ tell what is executed and in which precision. An imported engine needs the same 
 
 An engine is constants plus the topology as XML, 2 MB of it for a quantized transformer. OpenVINO's
 hook for encrypting the XML deflates it here, in every precision, so that an engine's size is that
-of its weights; loading one by hand takes the same hook (`topology_codec`).
+of its weights; loading one by hand takes the same hook (`topology_codec`). An imported engine no
+longer knows which operations a fused one stands for, so their names are kept behind the blob.
 """
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Callable
@@ -34,6 +36,8 @@ _INT8_TYPES = {"i8", "u8"}
 # A fused attention reads queries, keys and values, and whatever else in float.
 _FUSED = "Subgraph"
 _ATTENTION_INPUTS = 3
+
+_MARK = b"VOXGATE1"
 
 
 def sdk() -> Any:
@@ -81,23 +85,26 @@ class OpenVino:
             msg = f"OpenVINO could not build {source}: {error}"
             raise BuildError(msg) from error
         # Releases up to 2025 return bytes, later ones a stream.
-        return blob if isinstance(blob, bytes) else bytes(blob.getvalue())
+        engine = blob if isinstance(blob, bytes) else bytes(blob.getvalue())
+        return _with_names(engine, compiled)
 
     def load(self, engine: bytes, options: EngineOptions) -> OpenVinoSession:
         """Import a serialized compiled model."""
         try:
-            compiled = sdk().Core().import_model(engine, "CPU", _properties(options))
-        except RuntimeError as error:
+            blob, names = _without_names(engine)
+            compiled = sdk().Core().import_model(blob, "CPU", _properties(options))
+        except (RuntimeError, ValueError) as error:
             msg = f"OpenVINO refused the engine ({len(engine)} bytes): {error}"
             raise BuildError(msg) from error
-        return OpenVinoSession(compiled)
+        return OpenVinoSession(compiled, names)
 
 
 class OpenVinoSession:
     """A compiled model with one infer request."""
 
-    def __init__(self, compiled: openvino.CompiledModel) -> None:
+    def __init__(self, compiled: openvino.CompiledModel, names: dict[str, str]) -> None:
         self._compiled = compiled
+        self._names = names
         self._request = compiled.create_infer_request()
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
@@ -113,7 +120,9 @@ class OpenVinoSession:
         """The weighted layers of the runtime model."""
         operations = self._compiled.get_runtime_model().get_ordered_ops()
         return tuple(
-            layer for operation in operations if (layer := _executed_layer(operation)) is not None
+            layer
+            for operation in operations
+            if (layer := _executed_layer(operation, self._names)) is not None
         )
 
     def device_memory_bytes(self) -> None:
@@ -137,9 +146,37 @@ def _properties(options: EngineOptions) -> dict[str, Any]:
     return properties
 
 
-def _executed_layer(operation: Any) -> ExecutedLayer | None:
+def _with_names(blob: bytes, compiled: Any) -> bytes:
+    """The blob, what its fused operations stand for as deflated JSON, its length, and a mark."""
+    names = {}
+    for operation in compiled.get_runtime_model().get_ordered_ops():
+        info = operation.get_rt_info()
+        if info["layerType"].astype(str) == _FUSED:
+            names[operation.get_friendly_name()] = info["originalLayersNames"].astype(str)
+    payload = zlib.compress(json.dumps(names).encode())
+    return blob + payload + len(payload).to_bytes(8, "little") + _MARK
+
+
+def _without_names(engine: bytes) -> tuple[bytes, dict[str, str]]:
+    """The two parts of `_with_names`; a plain blob has no names.
+
+    Raises:
+        ValueError: the names are damaged.
+    """
+    if not engine.endswith(_MARK):
+        return engine, {}
+    end = len(engine) - len(_MARK) - 8
+    start = end - int.from_bytes(engine[end : end + 8], "little")
+    try:
+        return engine[:start], json.loads(zlib.decompress(engine[max(start, 0) : end]))
+    except zlib.error as error:
+        msg = f"the names behind the blob are damaged: {error}"
+        raise ValueError(msg) from error
+
+
+def _executed_layer(operation: Any, names: dict[str, str]) -> ExecutedLayer | None:
     info = {key: value.astype(str) for key, value in operation.get_rt_info().items()}
-    kind = info.get("layerType", "")
+    kind, name = info.get("layerType", ""), operation.get_friendly_name()
     types = [port.get_element_type().to_string() for port in operation.inputs()]
     if kind == _FUSED and len(types) >= _ATTENTION_INPUTS:
         arithmetic = _attention_arithmetic(types)
@@ -149,11 +186,11 @@ def _executed_layer(operation: Any) -> ExecutedLayer | None:
     else:
         return None
     return ExecutedLayer(
-        name=operation.get_friendly_name(),
+        name=name,
         kind=kind,
         arithmetic=arithmetic,
         detail=f"{'x'.join(types)} {info.get('primitiveType', '')}",
-        sources=_sources(info.get("originalLayersNames", "")),
+        sources=_sources(names.get(name, info.get("originalLayersNames", ""))),
     )
 
 

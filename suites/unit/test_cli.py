@@ -17,7 +17,18 @@ import pytest
 from harness import record
 from harness.cli import main
 
-FAKE = ["--backend", "fake", "--task", "phantom-mini", "--seconds", "0", "--launches", "1"]
+FAKE = [
+    "--models",
+    "unet",
+    "--backend",
+    "fake",
+    "--task",
+    "phantom-mini",
+    "--seconds",
+    "0",
+    "--launches",
+    "1",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ class Runner:
     def __call__(self, *arguments: str) -> pytest.RunResult:
         return self._pytester.runpytest_subprocess(
             "-p", "harness.plugin", "--import-mode=importlib", "--vg-backend=fake",
-            "--vg-task=phantom-mini", "--vg-seconds=0", "--vg-launches=1", "-ra", *arguments,
+            "--vg-models=unet", "--vg-task=phantom-mini", "--vg-seconds=0", "--vg-launches=1", "-ra", *arguments,
         )  # fmt: skip
 
 
