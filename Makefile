@@ -4,6 +4,8 @@ VENV ?= .venv
 ARGS ?=
 # Every real runtime that constraints.txt installs; a missing one is red, not skipped.
 BACKENDS ?= openvino,onnxruntime,pytorch
+# What a push is tested with; a nightly run takes all networks, MODELS= names them.
+MODELS ?= unet
 INSTALLED := $(VENV)/.installed
 
 .PHONY: bench bench-quantizers test lint clean
@@ -15,7 +17,7 @@ bench-quantizers: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.quantizers $(ARGS)
 
 test: $(INSTALLED) lint
-	$(VENV)/bin/python -m pytest --timeout 1200 --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
+	$(VENV)/bin/python -m pytest --timeout 1200 --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

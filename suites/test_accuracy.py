@@ -7,11 +7,11 @@ import pytest
 from harness.config import RunConfig
 from harness.types import CaseResult, Ratios
 
-# What the shipped checkpoints reach; a lower FP32 would make every comparison meaningless.
-FP32_DICE = {("unet", "mni152"): 0.94}
+# What every shipped checkpoint reaches; a lower FP32 would make every comparison meaningless.
+FP32_DICE = {"mni152": 0.93}
 
 MAX_MEAN_LOSS = 0.002
-MAX_CLASS_LOSS = 0.004
+MAX_CLASS_LOSS = 0.005
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +22,9 @@ def _labels_fit(vg_config: RunConfig) -> None:
 
 @pytest.mark.vg_precisions("fp32")
 def test_fp32_segments_every_class(vg_result: CaseResult) -> None:
-    wanted = FP32_DICE.get((vg_result.model, vg_result.task))
+    wanted = FP32_DICE.get(vg_result.task)
     if wanted is None:
-        pytest.skip(f"no reference Dice for {vg_result.model} on {vg_result.task}")
+        pytest.skip(f"no reference Dice on {vg_result.task}")
     assert vg_result.dice is not None
     low = {name: d for name, d in vg_result.dice.per_class.items() if d is None or d < wanted}
     assert not low

@@ -1,8 +1,8 @@
 """Latency: INT8 is really faster, a simulation is not, and pytest-benchmark sees engine time.
 
 Ratios compare the fastest samples, which a noisy neighbour disturbs least. The bounds are wider than
-what quiet machines show (INT8 3.7 to 4.1 times as fast, a simulation within 5 %), and still far apart;
-the one for INT8 applies where the CPU has int8 dot products.
+what quiet machines show, and still far apart from no speed-up at all; those for INT8 apply where the
+CPU has int8 dot products.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import pytest
 from harness.replay import CLOCK
 from harness.types import CaseResult, Ratios, RunRecord
 
-MIN_INT8_SPEEDUP = 3.0
+MIN_INT8_SPEEDUP = {
+    "unet": 3.0, "transunet": 2.3, "unest": 2.1, "nnunet": 2.8, "swinunetr": 1.6,
+    "segresnet": 3.0, "vista3d": 2.6, "vista3d-released": 2.6, "stunet-s": 2.5,
+}  # fmt: skip
 MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS = 1.1
 FAKE_TOLERANCE = 0.25
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}
@@ -33,8 +36,9 @@ def test_engine_latency(
 
 @pytest.mark.vg_precisions("int8")
 def test_int8_engine_is_faster(vg_ratios: Ratios, vg_record: RunRecord) -> None:
-    fast = not DOT_PRODUCTS.isdisjoint(vg_record.environment.isa)
-    wanted = MIN_INT8_SPEEDUP if fast else MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS
+    wanted = MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS
+    if not DOT_PRODUCTS.isdisjoint(vg_record.environment.isa):
+        wanted = MIN_INT8_SPEEDUP.get(vg_ratios.model, wanted)
     assert vg_ratios.latency_by_minima is not None
     assert vg_ratios.latency_by_minima >= wanted
 

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=2, help="patches a step")
     parser.add_argument("--rank", type=int, default=8, help="of the low-rank updates")
+    parser.add_argument("--learning-rate", type=float, default=4e-3, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
@@ -40,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, option) < least:
             msg = f"--{option} is {getattr(options, option)}; it must be at least {least}"
             raise UsageError(msg)
+    if not 0 < options.learning_rate < 1:
+        msg = f"--learning-rate is {options.learning_rate}; it must be between 0 and 1"
+        raise UsageError(msg)
     folder = options.output_dir or checkpoint_folder()
     for name in names:
         check_writable(folder / f"{name}-{options.task}.safetensors", "--output-dir")
@@ -62,6 +66,7 @@ def _train(name: str, path: Path, options: argparse.Namespace, reporter: Reporte
         batch=options.batch,
         rank=options.rank,
         seed=options.seed,
+        learning_rate=options.learning_rate,
         device=options.device,
     )
     reporter.begin(options.steps)
