@@ -227,7 +227,7 @@ def test_the_command_prints_and_writes(
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
     monkeypatch.setattr(quantizers, "BACKEND", "fake")
     path = tmp_path / "out" / "r.json"
-    arguments = ["--task", "phantom-mini", "--seconds", "0", "--launches", "1"]
+    arguments = ["--models", "unet", "--task", "phantom-mini", "--seconds", "0", "--launches", "1"]
     arguments += ["--cache-dir", str(tmp_path / "cache"), "--record", str(path)]
     assert quantizers.main(arguments) == code
     found = json.loads(path.read_text())

@@ -130,7 +130,14 @@ def test_an_interruption_leaves_no_file_and_no_process(tmp_path: Path, number: i
     path = tmp_path / "r.json"
     environment = {**os.environ, "VOXGATE_FAKE_FAULT": "fp32=hang"}
     command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--record", str(path)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         assert process.stderr is not None
         while "measuring" not in process.stderr.readline():
             pass
