@@ -109,7 +109,7 @@ class _Attention(WindowAttention):  # type: ignore[misc]
         # Everything that follows from constants is added to this, or compilers fold it.
         zero = x[0, 0, 0] * 0
         if mask is not None:
-            grids = torch.broadcast_tensors(*(side + zero for side in mask))  # type: ignore[no-untyped-call]
+            grids = torch.broadcast_tensors(*(side.to(zero) + zero for side in mask))  # type: ignore[no-untyped-call]
             sides = torch.stack(grids, dim=-1)
             sides = _SIDE * sides.reshape(-1, tokens, 1, 3)
             sides = sides.repeat(windows // len(sides), 1, self.num_heads, 1)
