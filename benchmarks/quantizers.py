@@ -46,11 +46,10 @@ from harness.config import DEFAULT_MODELS, DEFAULT_TASK, RunConfig
 from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.files import check_writable
-from harness.launcher import Limits
 from harness.pipeline import CaseRun
 from harness.report.progress import Reporter
 from harness.requests import Probe
-from harness.types import CaseId, Precision, Timing
+from harness.types import CaseId, Precision
 
 SCHEMA_VERSION = 1
 BACKEND = "openvino"  # the only one that computes in int8 and reads what every quantizer writes
@@ -120,22 +119,15 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
         most_dice_lost=MOST_DICE_LOST,
         models=models,
         summary=summarize(models),
-        timing=Timing(
-            started=started.isoformat(timespec="seconds"),
-            wall_s=time.monotonic() - start,
-            inference_s=inference_s,
-            artifacts_built=cache.built,
-            artifacts_reused=cache.reused,
-        ),
+        timing=pipeline.timing_since(started, start, inference_s, cache),
     )
 
 
 def _workshop(quantizer: str, config: RunConfig, cache: Cache, reporter: Reporter) -> Workshop:
     """A workshop of that quantizer; graphs and FP32 engines are the same in the shared cache."""
-    return Workshop(
-        config=replace(config, quantizer=quantizer).check(),
-        cache=cache,
-        limits=Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes),
+    return pipeline.make_workshop(
+        replace(config, quantizer=quantizer).check(),
+        cache,
         announce=lambda what: reporter.say(f"{quantizer}: {what}"),
     )
 

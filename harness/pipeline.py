@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__, backends, datasets, jobs, layout, models
-from harness.artifacts import Workshop
+from harness.artifacts import Announce, Workshop
 from harness.cache import Artifact, Cache
 from harness.certificate import certify, refuse_float, refuse_int8
 from harness.config import RunConfig
@@ -60,12 +60,10 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     A case that fails does not stop the others; its row says why. Only an interruption ends the run.
     """
     started, start = datetime.now(UTC), time.monotonic()
-    cache = Cache(config.cache_root)
-    limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
-    workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
+    workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
     runs = [CaseRun(case, workshop) for case in config.cases()]
     reporter.begin(len(runs) * (1 + config.launches))
-    probes = probe_backends(config, limits, reporter)
+    probes = probe_backends(config, workshop.limits, reporter)
     for run in runs:
         build(run, probes[run.case.backend])
         reporter.advance()
@@ -84,13 +82,24 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
         config=config_facts(config),
         cases=results,
         ratios=ratios_of(results),
-        timing=Timing(
-            started=started.isoformat(timespec="seconds"),
-            wall_s=time.monotonic() - start,
-            inference_s=inference_s,
-            artifacts_built=cache.built,
-            artifacts_reused=cache.reused,
-        ),
+        timing=timing_since(started, start, inference_s, workshop.cache),
+    )
+
+
+def make_workshop(config: RunConfig, cache: Cache, announce: Announce) -> Workshop:
+    """A workshop whose workers have the configuration's limits."""
+    limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
+    return Workshop(config=config, cache=cache, limits=limits, announce=announce)
+
+
+def timing_since(started: datetime, start: float, inference_s: float, cache: Cache) -> Timing:
+    """How long a run took that began at ``started`` and, by the monotonic clock, ``start``."""
+    return Timing(
+        started=started.isoformat(timespec="seconds"),
+        wall_s=time.monotonic() - start,
+        inference_s=inference_s,
+        artifacts_built=cache.built,
+        artifacts_reused=cache.reused,
     )
 
 
@@ -110,17 +119,15 @@ def inspect_case(
     Raises:
         HarnessError: the case cannot be built or run.
     """
-    limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
-    cache = Cache(config.cache_root)
-    workshop = Workshop(config=config, cache=cache, limits=limits, announce=reporter.say)
-    probe = run_job(jobs.PROBE, ProbeRequest(backend=case.backend), limits)
+    workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
+    probe = run_job(jobs.PROBE, ProbeRequest(backend=case.backend), workshop.limits)
     backends.require(case.backend, case.precision, probe)
     path = engine_file or workshop.engine(case).path(layout.ENGINE)
     request = replace(
         _run_request(case, path, workshop, first=False),
         warmups=1, min_samples=1, max_samples=1, inspect=True,
     )  # fmt: skip
-    return _graph(case, workshop), run_job(jobs.RUN, request, limits).layers
+    return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits).layers
 
 
 def probe_backends(

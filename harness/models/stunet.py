@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from harness.models.ushape import decode, encode
+
 Scale = Literal["S", "B", "L", "H"]
 
 # Features per resolution and blocks per stage.
@@ -52,12 +54,8 @@ class STUNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits of every class."""
-        x, skips = image, []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-        for upsample, stage, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
-            x = stage(torch.cat((upsample(x), skip), dim=1))
+        *skips, deepest = encode(self.encoder, image)
+        x = decode(deepest, skips, self.upsample, self.decoder)
         logits: torch.Tensor = self.head(x)
         return logits
 

@@ -14,6 +14,8 @@ import torch
 from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import nn
 
+from harness.models.ushape import decode, encode
+
 FEATURES = (16, 32, 64, 128, 256)
 WIDTH, LAYERS, HEADS, MLP = 768, 12, 12, 3072
 _ROI = 96
@@ -54,13 +56,9 @@ class TransUNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits of every class."""
-        x, skips = image, []
-        for stage in self.encoder:
-            x = stage(x)
-            skips.append(x)
-        x = self.project(self._attend(self.embed(x)))
-        for upsample, stage, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
-            x = stage(torch.cat((upsample(x), skip), dim=1))
+        *skips, deepest = encode(self.encoder, image)
+        x = self.project(self._attend(self.embed(deepest)))
+        x = decode(x, skips, self.upsample, self.decoder)
         logits: torch.Tensor = self.head(x)
         return logits
 

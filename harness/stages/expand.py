@@ -16,11 +16,8 @@ def expand(request: ExpandRequest) -> Expanded:
     """Write ``weights.safetensors`` and count the trainable parameters."""
     from safetensors.numpy import save_file
 
-    spec = models.get(request.model)
-    state = _trained(request) if request.checkpoint else None
-    module = spec.build(1, request.classes)
-    if state is None:
-        state = initial_state(module, _SEED)
+    module = models.get(request.model).build(1, request.classes)
+    state = _trained(request) if request.checkpoint else initial_state(module, _SEED)
     sha256 = checkpoint.state_sha256(state)
     save_file(state, Path(request.folder) / layout.WEIGHTS)
     return Expanded(parameters=sum(p.numel() for p in module.parameters()), sha256=sha256)

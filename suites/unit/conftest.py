@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,17 @@ def fake_config(tmp_path: Path) -> RunConfig:
         time_limit_s=60.0,
         cache_dir=tmp_path / "cache",
     ).check()
+
+
+@pytest.fixture
+def modules_after() -> Callable[[str], set[str]]:
+    """The top-level modules that a fresh interpreter has loaded after running a script."""
+
+    def modules(script: str) -> set[str]:
+        script += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+        command = [sys.executable, "-c", script]
+        return set(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        )
+
+    return modules
