@@ -184,8 +184,9 @@ class Workshop:
                 "classes": self.config.class_count(case.model),
                 "source": digest,
                 "threads": self.config.thread_count,
+                "workspace_bytes": self.config.workspace_bytes,
                 "cpu": [cpu_model(), *isa_flags()],
-                "code": source_fingerprint(f"backends/{case.backend}.py", "stages/build.py"),
+                "code": source_fingerprint(*spec.files, "stages/build.py"),
                 "packages": versions(spec.packages),
             }
 
@@ -211,6 +212,9 @@ class Workshop:
             model=case.model,
             task=case.task,
             classes=self.config.class_count(case.model),
+            workspace_bytes=self.config.workspace_bytes,
+            timing_cache_dir=str(self.config.cache_root / "timing"),
+            cuda_graph=self.config.cuda_graph,
         )
 
     def quantizer(self, backend: str) -> quantizers.QuantizerSpec:

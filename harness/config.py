@@ -29,6 +29,7 @@ class RunConfig:
 
     ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
     mean the backend's and the quantizer's default; ``threads`` 0 means every usable core.
+    ``workspace_bytes`` limits a GPU runtime's builder; ``cuda_graph`` replays its launches.
     ``classes`` says whose class count the networks are built with: the task's, or for size, latency
     and memory alone the paper's, which no label fits.
     """
@@ -48,6 +49,8 @@ class RunConfig:
     seconds_per_launch: float = 2.0
     time_limit_s: float = 1800.0
     memory_limit_bytes: int | None = None
+    workspace_bytes: int | None = None
+    cuda_graph: bool = False
     cache_dir: Path | None = None
     checkpoint_dir: Path | None = None
     record: Path | None = None
@@ -158,9 +161,11 @@ class RunConfig:
             if not lowest <= value < float("inf"):
                 msg = f"{name} is {value}; it must be finite and at least {lowest}"
                 raise UsageError(msg)
-        if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
-            msg = f"the memory limit is {self.memory_limit_bytes} bytes; it must be positive"
-            raise UsageError(msg)
+        for name in ("memory_limit_bytes", "workspace_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and limit <= 0:
+                msg = f"{name} is {limit}; it must be positive"
+                raise UsageError(msg)
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def memory_limit_bytes(gib: float | None) -> int | None:
+def gib_to_bytes(gib: float | None) -> int | None:
     """The bytes of a limit that was given in GiB.
 
     Raises:
@@ -177,7 +182,7 @@ def memory_limit_bytes(gib: float | None) -> int | None:
     if gib is None:
         return None
     if not math.isfinite(gib):
-        msg = f"the memory limit is {gib}; it must be a finite number of GiB"
+        msg = f"a memory limit is {gib}; it must be a finite number of GiB"
         raise UsageError(msg)
     return int(gib * 2**30)
 

@@ -7,6 +7,7 @@ HarnessError                     exit 4   a case failed, or nothing was measured
 ├── ExportError                  exit 4   PyTorch to ONNX failed or changed the outputs
 ├── QuantizationError            exit 4   a quantizer refused or produced nothing
 ├── BuildError                   exit 4   a backend could not turn a graph into an engine
+├── DeviceMemoryError            exit 4   a GPU's memory did not suffice
 ├── EngineOutputError            exit 4   an engine returned NaN or the wrong shape
 ├── NotInt8Error                 exit 4   an INT8 engine computes in float
 ├── UnexpectedInt8Error          exit 4   an FP32 or fake-quantized engine computes in int8
@@ -64,6 +65,10 @@ class QuantizationError(HarnessError):
 
 class BuildError(HarnessError):
     """A backend did not produce an engine, or did not accept one."""
+
+
+class DeviceMemoryError(HarnessError):
+    """A GPU ran out of memory while an engine was built, loaded or run."""
 
 
 class EngineOutputError(HarnessError):

@@ -24,6 +24,7 @@ from harness.report.progress import Reporter
 from harness.requests import Built, Probe, ProbeRequest, RunRequest, RunResult
 from harness.stages import latency
 from harness.types import (
+    INT8_PRECISIONS,
     Calibration,
     CaseId,
     CaseResult,
@@ -298,7 +299,7 @@ def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
 
 def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) -> CaseResult:
     """An INT8 row with its certificate; any row whose arithmetic is not its precision's failed."""
-    if row.precision != "int8":
+    if row.precision not in INT8_PRECISIONS:
         return refuse_int8(row)
     beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
     fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
@@ -307,7 +308,7 @@ def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) 
         row,
         required_int8_macs=models.get(row.model).minimum_int8_macs,
         quantize_nodes=_quantize_nodes(row.case, workshop),
-        against_fp32=next((r for r in ratios_of(beside) if r.precision == "int8"), None),
+        against_fp32=next((r for r in ratios_of(beside) if r.precision == row.precision), None),
         against_fake=quotient(fake.median if fake else None, ours.median if ours else None),
     )
     return refuse_float(row, certificate)
@@ -336,4 +337,6 @@ def config_facts(config: RunConfig) -> dict[str, object]:
         "min_samples": config.min_samples,
         "max_samples": config.max_samples,
         "seconds_per_launch": config.seconds_per_launch,
+        "workspace_bytes": config.workspace_bytes,
+        "cuda_graph": config.cuda_graph,
     }

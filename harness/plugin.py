@@ -22,7 +22,7 @@ from harness.config import (
     DEFAULT_MODELS,
     DEFAULT_TASK,
     RunConfig,
-    memory_limit_bytes,
+    gib_to_bytes,
     split_names,
 )
 from harness.errors import UsageError
@@ -55,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-min-samples", type=int, default=defaults.min_samples)
     group.addoption("--vg-max-samples", type=int, default=defaults.max_samples)
     group.addoption("--vg-memory-limit", type=float, default=None, help="GiB a worker may hold")
+    group.addoption("--vg-workspace", type=float, default=None, help="GiB a GPU's builder may use")
+    group.addoption("--vg-cuda-graph", action="store_true", help="capture a launch and replay it")
     group.addoption("--vg-time-limit", type=float, default=defaults.time_limit_s)
     group.addoption("--vg-cache-dir", type=Path, default=None, help="where artifacts are kept")
     group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
@@ -81,7 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
             warmups=option("--vg-warmups"),
             min_samples=option("--vg-min-samples"),
             max_samples=option("--vg-max-samples"),
-            memory_limit_bytes=memory_limit_bytes(option("--vg-memory-limit")),
+            memory_limit_bytes=gib_to_bytes(option("--vg-memory-limit")),
+            workspace_bytes=gib_to_bytes(option("--vg-workspace")),
+            cuda_graph=option("--vg-cuda-graph"),
             time_limit_s=option("--vg-time-limit"),
             cache_dir=option("--vg-cache-dir"),
             checkpoint_dir=option("--vg-checkpoint-dir"),

@@ -117,13 +117,22 @@ class Quantized:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
-    """What a backend needs both to build and to load an engine; ``classes`` counts its outputs."""
+    """What a backend needs both to build and to load an engine; ``classes`` counts its outputs.
+
+    The rest is for GPU runtimes: the builder's ``workspace_bytes``, the folder of its timing cache,
+    an optimization profile for each of ``rois`` (D, H, W) where the graph is dynamic, and whether
+    a ``cuda_graph`` is replayed.
+    """
 
     precision: Precision
     threads: int
     model: str
     task: str
     classes: int
+    workspace_bytes: int | None = None
+    timing_cache_dir: str = ""
+    rois: tuple[tuple[int, int, int], ...] = ()
+    cuda_graph: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16"]
+Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# Those that promise integer arithmetic; they differ in what is between.
+INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
 
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)

@@ -30,13 +30,13 @@ def test_fp32_segments_every_class(vg_result: CaseResult) -> None:
     assert not low
 
 
-@pytest.mark.vg_precisions("fake-int8", "int8", "bf16")
+@pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16", "fp16", "bf16", "tf32")
 def test_mean_dice_is_kept(vg_ratios: Ratios) -> None:
     assert vg_ratios.dice_mean_delta is not None
     assert vg_ratios.dice_mean_delta >= -MAX_MEAN_LOSS
 
 
-@pytest.mark.vg_precisions("fake-int8", "int8", "bf16")
+@pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16", "fp16", "bf16", "tf32")
 def test_no_class_is_lost(vg_ratios: Ratios) -> None:
     deltas = vg_ratios.dice_per_class_delta
     assert deltas

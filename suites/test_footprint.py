@@ -10,7 +10,7 @@ MIN_INT8_SIZE_RATIO = 3.5
 SAME_SIZE = 1.02  # names and metadata differ a little between two graphs
 
 
-@pytest.mark.vg_precisions("int8")
+@pytest.mark.vg_precisions("int8", "int8-fp16")
 def test_int8_engine_is_smaller(vg_ratios: Ratios) -> None:
     assert vg_ratios.size is not None
     assert vg_ratios.size >= MIN_INT8_SIZE_RATIO

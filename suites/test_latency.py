@@ -34,7 +34,7 @@ def test_engine_latency(
         assert benchmark.stats.stats.min * 1e3 == pytest.approx(vg_result.latency_ms.min)
 
 
-@pytest.mark.vg_precisions("int8")
+@pytest.mark.vg_precisions("int8", "int8-fp16")
 def test_int8_engine_is_faster(vg_ratios: Ratios, vg_record: RunRecord) -> None:
     wanted = MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS
     if not DOT_PRODUCTS.isdisjoint(vg_record.environment.isa):

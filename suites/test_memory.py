@@ -16,7 +16,7 @@ def test_memory_is_measured(vg_result: CaseResult) -> None:
     assert memory.delta == memory.peak - memory.baseline
 
 
-@pytest.mark.vg_precisions("int8")
+@pytest.mark.vg_precisions("int8", "int8-fp16")
 def test_int8_needs_no_more_memory_than_fp32(vg_result: CaseResult, vg_record: RunRecord) -> None:
     fp32 = next(
         (

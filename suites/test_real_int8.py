@@ -8,7 +8,7 @@ from harness import models
 from harness.types import CaseResult
 
 
-@pytest.mark.vg_precisions("int8")
+@pytest.mark.vg_precisions("int8", "int8-fp16")
 def test_certificate_is_granted(vg_row: CaseResult) -> None:
     if vg_row.status == "unavailable":
         pytest.skip(str(vg_row.reason))
@@ -16,7 +16,7 @@ def test_certificate_is_granted(vg_row: CaseResult) -> None:
     assert vg_row.certificate.granted, vg_row.certificate.findings
 
 
-@pytest.mark.vg_precisions("int8")
+@pytest.mark.vg_precisions("int8", "int8-fp16")
 def test_int8_covers_the_network(vg_row: CaseResult) -> None:
     if vg_row.status == "unavailable":
         pytest.skip(str(vg_row.reason))
@@ -26,7 +26,7 @@ def test_int8_covers_the_network(vg_row: CaseResult) -> None:
     assert shares.unmapped == 0.0
 
 
-@pytest.mark.vg_precisions("fp32", "fake-int8", "bf16")
+@pytest.mark.vg_precisions("fp32", "fake-int8", "bf16", "fp16", "tf32")
 def test_nothing_else_computes_in_int8(vg_row: CaseResult) -> None:
     if vg_row.int8_coverage is None:
         pytest.skip(f"{vg_row.case} does not tell what it executes ({vg_row.status})")

@@ -13,6 +13,39 @@ __all__ = ["BACKENDS", "Backend", "BackendSpec", "Session", "get", "load", "requ
 
 _NO_FP16_CPU = "it computes in fp32, bf16 or int8; fp16 is for GPU backends"
 
+
+def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) -> BackendSpec:
+    """TensorRT and its sibling differ in the module that holds the API."""
+    module = name.replace("-", "_")
+    return BackendSpec(
+        name=name,
+        title=title,
+        module=f"harness.backends.{module}",
+        sources={
+            "fp32": "onnx",
+            "tf32": "onnx",
+            "fp16": "onnx",
+            "int8": "quantized",
+            "int8-fp16": "quantized",
+        },
+        default_precisions=("fp32", "fp16", "int8", "int8-fp16"),
+        default_quantizer="modelopt",
+        formats=("onnx-qdq",),
+        packages=(*packages, "onnxruntime"),  # ONNX Runtime converts to half precision
+        files=(
+            f"backends/{module}.py",
+            "backends/tensorrt.py",
+            "backends/tensorrt_session.py",
+            "backends/float16.py",
+        ),
+        install=install,
+        reasons={
+            "fake-int8": "it computes Q/DQ graphs in int8; use openvino or onnxruntime",
+            "bf16": "use fp16 or tf32",
+        },
+    )
+
+
 BACKENDS: dict[str, BackendSpec] = {
     spec.name: spec
     for spec in (
@@ -30,6 +63,7 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer="nncf",
             formats=("openvino-ir", "onnx-qdq"),
             packages=("openvino",),
+            files=("backends/openvino.py",),
             install="pip install openvino",
             reasons={"fp16": _NO_FP16_CPU},
         ),
@@ -42,6 +76,7 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer="modelopt",
             formats=("onnx-qdq",),
             packages=("onnxruntime",),
+            files=("backends/onnxruntime.py",),
             install="pip install onnxruntime",
             reasons={
                 "int8": "its CPU provider runs 3D Q/DQ graphs in float; use the openvino backend",
@@ -58,6 +93,7 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer=None,
             formats=(),
             packages=("torch", "monai"),
+            files=("backends/pytorch.py",),
             install="pip install torch",
             reasons={
                 "int8": "it is the float reference here; use the openvino backend",
@@ -65,6 +101,18 @@ BACKENDS: dict[str, BackendSpec] = {
                 "bf16": "it is the fp32 reference here; use the openvino backend",
                 "fp16": "it is the fp32 reference here",
             },
+        ),
+        _tensorrt(
+            name="tensorrt",
+            title="TensorRT",
+            packages=("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+            install="pip install tensorrt-cu13 (or tensorrt-cu12, as the driver's CUDA is)",
+        ),
+        _tensorrt(
+            name="tensorrt-rtx",
+            title="TensorRT-RTX",
+            packages=("tensorrt-rtx",),
+            install="pip install tensorrt-rtx",
         ),
         BackendSpec(
             name="fake",
@@ -75,6 +123,7 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer=None,
             formats=(),
             packages=(),
+            files=("backends/fake.py",),
             install="it is always there",
             reasons={},
             graph=GraphFacts(

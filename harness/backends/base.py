@@ -22,7 +22,8 @@ class BackendSpec:
     """What can be said of a backend without importing its SDK.
 
     ``sources`` names, for each precision the backend has, what an engine is built from.
-    ``packages`` are the distributions whose version changes an engine. ``reasons`` explains
+    ``packages`` are the distributions, and ``files`` the modules of the harness, whose change changes
+    an engine. ``reasons`` explains
     precisions that the runtime lacks altogether. ``graph`` is for a backend that builds from no
     ONNX and says itself what its network consists of.
     """
@@ -35,6 +36,7 @@ class BackendSpec:
     default_quantizer: str | None
     formats: tuple[QuantizedFormat, ...]
     packages: tuple[str, ...]
+    files: tuple[str, ...]
     install: str
     reasons: Mapping[Precision, str]
     graph: GraphFacts | None = None

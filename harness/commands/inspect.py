@@ -19,7 +19,15 @@ from harness.cache import MANIFEST, read_manifest
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.coverage import measure_coverage
 from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
-from harness.types import PRECISIONS, CaseId, ClassSet, Coverage, ExecutedLayer, Precision
+from harness.types import (
+    INT8_PRECISIONS,
+    PRECISIONS,
+    CaseId,
+    ClassSet,
+    Coverage,
+    ExecutedLayer,
+    Precision,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +153,7 @@ def describe_arithmetic(case: CaseId, coverage: Coverage) -> str:
     """The half of the certificate that needs no measurement, in one sentence."""
     required = models.get(case.model).minimum_int8_macs
     real = coverage.by_macs.int8 >= required and coverage.by_macs.unmapped == 0
-    if case.precision == "int8":
+    if case.precision in INT8_PRECISIONS:
         verdict = "computes in INT8" if real else "does NOT compute in INT8"
         return f"this engine {verdict}: at least {required:.0%} of MACs and none unmapped required"
     if coverage.by_macs.unmapped > 0:

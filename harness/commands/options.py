@@ -14,7 +14,7 @@ from harness.config import (
     DEFAULT_MODELS,
     DEFAULT_TASK,
     RunConfig,
-    memory_limit_bytes,
+    gib_to_bytes,
     split_names,
 )
 from harness.report.progress import Bar, Lines, Reporter
@@ -59,6 +59,11 @@ def add_measuring_options(parser: argparse.ArgumentParser) -> None:
     measuring.add_argument(
         "--memory-limit", type=float, default=None, help="GiB a worker may hold; default: no limit"
     )
+    gpu = parser.add_argument_group("GPU runtimes")
+    gpu.add_argument(
+        "--workspace", type=float, default=None, help="GiB the builder may use; default: its own"
+    )
+    gpu.add_argument("--cuda-graph", action="store_true", help="capture a launch and replay it")
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +99,9 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         max_samples=options.max_samples,
         seconds_per_launch=options.seconds,
         time_limit_s=options.time_limit,
-        memory_limit_bytes=memory_limit_bytes(options.memory_limit),
+        memory_limit_bytes=gib_to_bytes(options.memory_limit),
+        workspace_bytes=gib_to_bytes(options.workspace),
+        cuda_graph=options.cuda_graph,
         cache_dir=options.cache_dir,
         checkpoint_dir=options.checkpoint_dir,
         record=getattr(options, "record", None),

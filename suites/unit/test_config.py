@@ -106,7 +106,8 @@ def test_number_out_of_range_is_named(option: str, value: float) -> None:
 
 @pytest.mark.parametrize("value", [0, -1])
 def test_memory_limit_must_be_positive(value: int) -> None:
-    assert f"memory limit is {value} bytes" in _refused(memory_limit_bytes=value)
+    assert f"memory_limit_bytes is {value}; it must be" in _refused(memory_limit_bytes=value)
+    assert f"workspace_bytes is {value}; it must be" in _refused(workspace_bytes=value)
 
 
 @pytest.mark.parametrize(

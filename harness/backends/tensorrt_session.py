@@ -1,0 +1,130 @@
+"""A TensorRT engine that runs: buffers and events by PyTorch, a stream of its own.
+
+Time is CUDA events around the enqueue on that stream, without copies. With ``cuda_graph`` the
+enqueue is captured once and replayed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.base import Tensor, import_sdk
+from harness.backends.tensorrt_inspector import parse_layers
+from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
+from harness.types import ExecutedLayer
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+class TensorRtSession:
+    """An execution context with one image in and one tensor of logits out."""
+
+    def __init__(
+        self, sdk: Any, runtime: trt.Runtime, engine: trt.ICudaEngine, *, cuda_graph: bool = False
+    ) -> None:
+        self._sdk = sdk
+        self._runtime = runtime  # must outlive the engine
+        self._engine = engine
+        context: trt.IExecutionContext = engine.create_execution_context()
+        if context is None:
+            size = engine.device_memory_size_v2
+            msg = f"no execution context: it needs {size / 2**20:.0f} MiB of device memory"
+            raise DeviceMemoryError(msg)
+        self._context = context
+        self._input, self._output = _tensor_names(sdk, engine)
+        self._torch = import_sdk("torch", "PyTorch")
+        self._stream = self._torch.cuda.Stream()
+        self._buffers: tuple[Any, Any] | None = None
+        self._wants_graph = cuda_graph
+        self._graph: Any = None
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """Copy in, enqueue between two events, copy out; ns are of the enqueue alone."""
+        torch = self._torch
+        source, target = self._buffers_for(image.shape)
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        with torch.cuda.stream(self._stream):
+            source.copy_(torch.from_numpy(np.ascontiguousarray(image)))
+            before.record(self._stream)
+            self._enqueue()
+            after.record(self._stream)
+            after.synchronize()
+            logits: NDArray[np.generic] = target.cpu().numpy()
+        return logits, round(before.elapsed_time(after) * 1e6)
+
+    def layers(self) -> tuple[ExecutedLayer, ...] | None:
+        """The weighted layers with the precision that the builder gave them."""
+        inspector: trt.EngineInspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        return parse_layers(inspector.get_engine_information(self._sdk.LayerInformationFormat.JSON))
+
+    def device_memory_bytes(self) -> int:
+        """Activations and scratch that the engine asks for, without its weights."""
+        size: int = self._engine.device_memory_size_v2
+        return size
+
+    def close(self) -> None:
+        """Free the graph and the context before the engine, the engine before its runtime."""
+        del self._graph, self._buffers, self._context, self._engine, self._runtime
+
+    def _buffers_for(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Device tensors of the input and the output; new ones where the shape is another."""
+        if self._buffers is not None and tuple(self._buffers[0].shape) == shape:
+            return self._buffers
+        if not self._context.set_input_shape(self._input, shape):
+            wanted = tuple(self._engine.get_tensor_shape(self._input))
+            msg = f"the engine takes {wanted}, not an image of {shape}"
+            raise EngineOutputError(msg)
+        source = self._allocate(self._input, shape)
+        target = self._allocate(self._output, tuple(self._context.get_tensor_shape(self._output)))
+        for name, buffer in ((self._input, source), (self._output, target)):
+            self._context.set_tensor_address(name, buffer.data_ptr())
+        self._graph = None
+        self._buffers = source, target
+        return self._buffers
+
+    def _allocate(self, name: str, shape: tuple[int, ...]) -> Any:
+        torch = self._torch
+        kind = np.dtype(self._sdk.nptype(self._engine.get_tensor_dtype(name))).name
+        try:
+            return torch.empty(shape, dtype=getattr(torch, kind), device="cuda")
+        except torch.OutOfMemoryError as error:
+            msg = f"no device memory for tensor {name!r} of {shape} {kind}: {error}"
+            raise DeviceMemoryError(msg) from error
+
+    def _enqueue(self) -> None:
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        if not self._context.execute_async_v3(self._stream.cuda_stream):
+            msg = "the engine refused to run; the worker's log says why"
+            raise EngineOutputError(msg)
+        if self._wants_graph:  # after one plain run, as lazy initialization must not be captured
+            self._graph = self._capture()
+
+    def _capture(self) -> Any:
+        torch = self._torch
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
+            self._context.execute_async_v3(self._stream.cuda_stream)
+        return graph
+
+
+def _tensor_names(sdk: Any, engine: trt.ICudaEngine) -> tuple[str, str]:
+    """The one input and the one output of a segmentation network.
+
+    Raises:
+        BuildError: the engine has another number of either.
+    """
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [n for n in names if engine.get_tensor_mode(n) == sdk.TensorIOMode.INPUT]
+    outputs = [n for n in names if n not in inputs]
+    if len(inputs) != 1 or len(outputs) != 1:
+        msg = f"the engine has inputs {inputs} and outputs {outputs}, not one of each"
+        raise BuildError(msg)
+    return inputs[0], outputs[0]
