@@ -140,7 +140,7 @@ class TensorRt:
 
         class Log(sdk.ILogger):  # type: ignore[misc,name-defined]
             def __init__(self) -> None:
-                sdk.ILogger.__init__(self)
+                super().__init__()
                 self.errors: list[str] = []
 
             def log(self, severity: Any, message: str) -> None:

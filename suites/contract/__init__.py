@@ -1,0 +1,1 @@
+"""What the TensorRT backend rests on, checked against the SDK's real Python bindings."""

@@ -1,0 +1,107 @@
+"""Every part of TensorRT's API that the backend touches exists in every supported version."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harness.backends
+from suites.contract.signatures import Signature, signatures
+from suites.contract.used import Use, uses
+
+FOLDER = Path(harness.backends.__file__).parent
+SCRIPT = Path(__file__).with_name("describe.py")
+SOURCES = ("tensorrt.py", "tensorrt_session.py")
+USED = sorted(set().union(*(uses(FOLDER / name) for name in SOURCES)))
+
+Description = Mapping[str, Any]
+
+
+def ask(bindings: Path, paths: list[str]) -> Description:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(bindings)],
+        input=json.dumps(paths), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer: Description = json.loads(done.stdout)
+    return answer
+
+
+@pytest.fixture(scope="session")
+def described(bindings: Path) -> Description:
+    return ask(bindings, [use.path for use in USED])
+
+
+@pytest.mark.parametrize("use", USED, ids=str)
+def test_the_version_has_what_the_backend_uses(described: Description, use: Use) -> None:
+    found = described["api"][use.path]
+    assert found is not None or use.optional, f"{described['version']} has no {use.path}"
+    if use.assigned:
+        assert found["assignable"]
+    if use.arguments is not None:
+        overloads = signatures(found["doc"])
+        assert any(s.accepts(use.arguments, use.keywords) for s in overloads), found["doc"]
+
+
+def test_flags_are_the_versions_own(described: Description) -> None:
+    flags = described["flags"]
+    assert flags["network"] == 1 << flags["strongly_typed"]
+    assert flags["strongly_typed"] == (1 if described["version"].startswith("10.") else 0)
+
+
+def test_what_is_missing_is_seen(bindings: Path) -> None:
+    api = ask(bindings, ["Builder.no_such_method", "BuilderFlag.NO_SUCH_FLAG", "Builder"])["api"]
+    assert [found is None for found in api.values()] == [True, True, False]
+
+
+def test_the_list_holds_what_the_backend_cannot_do_without() -> None:
+    paths = {use.path for use in USED}
+    assert paths >= {
+        "Builder", "Builder.create_network", "Builder.build_serialized_network", "OnnxParser",
+        "OnnxParser.parse_from_file", "ParserError.node_operator", "BuilderFlag.TF32",
+        "IBuilderConfig.profiling_verbosity", "IBuilderConfig.set_timing_cache",
+        "Runtime.deserialize_cuda_engine", "ICudaEngine.device_memory_size_v2",
+        "IExecutionContext.execute_async_v3", "EngineInspector.get_engine_information",
+        "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IOptimizationProfile.set_shape",
+    }  # fmt: skip
+
+
+def test_a_use_is_read_with_its_arguments(tmp_path: Path) -> None:
+    source = tmp_path / "source.py"
+    source.write_text(
+        "def f(sdk, config: trt.IBuilderConfig):\n"
+        "    config.one(1, two=2)\n"
+        "    config.three = sdk.Enum.FOUR\n"
+        "    getattr(sdk.Enum, 'FIVE', None)\n"
+        "class C:\n"
+        "    def __init__(self, engine: trt.Engine):\n"
+        "        self._engine = engine\n"
+        "    def g(self):\n"
+        "        return self._engine.six\n"
+    )
+    assert uses(source) >= {
+        Use("IBuilderConfig.one", 1, ("two",)), Use("IBuilderConfig.three", assigned=True),
+        Use("Enum.FOUR"), Use("Enum.FIVE", optional=True), Use("Engine.six"),
+    }  # fmt: skip
+
+
+def test_signatures_of_overloads_are_read() -> None:
+    text = (
+        "f(*args, **kwargs)\nOverloaded function.\n\n"
+        "1. f(self: a.B, x: int, y: dict[str, int] = {}) -> c.D\n\n2. f(self: a.B) -> None\n"
+    )
+    assert signatures(text) == [Signature(("x", "y"), 1), Signature((), 0)]
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 7))
+def test_a_call_fits_between_required_and_all(required: int, more: int, given_: int) -> None:
+    signature = Signature(tuple(f"p{i}" for i in range(required + more)), required)
+    assert signature.accepts(given_, ()) == (required <= given_ <= required + more)
