@@ -7,6 +7,10 @@ BACKENDS ?= openvino,onnxruntime,pytorch
 # What a push is tested with; a nightly run takes all networks, MODELS= names them.
 MODELS ?= unet
 INSTALLED := $(VENV)/.installed
+# What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
+# TensorRT-RTX's libraries, 146 MB. Without them these tests are skipped and say so.
+CONTRACT := suites/contract/bindings.txt $(if $(CI),suites/contract/rtx.txt)
+FETCHED := $(patsubst suites/contract/%.txt,$(VENV)/wheels/.%,$(CONTRACT))
 
 .PHONY: bench bench-quantizers test lint clean
 
@@ -16,7 +20,7 @@ bench: $(INSTALLED)
 bench-quantizers: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.quantizers $(ARGS)
 
-test: $(INSTALLED) lint
+test: $(INSTALLED) lint $(FETCHED)
 	$(VENV)/bin/python -m pytest --timeout 1200 --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
 
 lint: $(INSTALLED)
@@ -33,6 +37,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable ".[dev]"
 	@touch $@
+
+# One wheel a line: two versions of one package are no single set of requirements.
+$(VENV)/wheels/.%: suites/contract/%.txt $(INSTALLED)
+	@mkdir -p $(@D)
+	@while read -r wheel; do \
+		echo "$$wheel" | $(VENV)/bin/python -m pip download --quiet --disable-pip-version-check \
+			--no-deps --only-binary :all: --require-hashes --dest $(@D) --requirement /dev/stdin \
+			|| { echo "$${wheel%% *} was not fetched; its tests will be skipped"; exit 0; }; \
+	done < $<; touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

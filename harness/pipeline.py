@@ -309,6 +309,7 @@ def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) 
         required_int8_macs=models.get(row.model).minimum_int8_macs,
         quantize_nodes=_quantize_nodes(row.case, workshop),
         against_fp32=next((r for r in ratios_of(beside) if r.precision == row.precision), None),
+        has_fake="fake-int8" in backends.get(row.backend).sources,
         against_fake=quotient(fake.median if fake else None, ours.median if ours else None),
     )
     return refuse_float(row, certificate)

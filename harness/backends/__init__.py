@@ -31,7 +31,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
         default_precisions=("fp32", "fp16", "int8", "int8-fp16"),
         default_quantizer="modelopt",
         formats=("onnx-qdq",),
-        packages=(*packages, "onnxruntime"),  # ONNX Runtime converts to half precision
+        packages=(*packages, "nvidia-modelopt"),  # which converts to half precision
         files=(
             f"backends/{module}.py",
             "backends/tensorrt.py",

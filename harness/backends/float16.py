@@ -1,33 +1,36 @@
 """A float ONNX graph in half precision, for runtimes that compute what the graph says.
 
-Conversion is ONNX Runtime's. Scales of Q/DQ nodes become half precision too, which ONNX allows
-from opset 19 on: a strongly typed runtime wants a scale in the type of what it dequantizes to.
+Conversion is ModelOpt's: it knows Q/DQ nodes, whose scales must have the type of what they
+dequantize to (opset 19). ONNX Runtime's gives two casts of one shared Resize scale the same name.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import BuildError
-from harness.graph import QUANTIZE_OPS
+from harness.errors import BuildError, UnavailableError
 
-_FIRST_OPSET = 19
+_INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
 
 
 def write_float16(source: Path, target: Path) -> None:
     """Convert everything but the graph's input and output, which stay float32.
 
     Raises:
-        BuildError: Q/DQ below opset 19.
+        BuildError: the converter refused the graph.
+        UnavailableError: ModelOpt is not installed.
     """
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    model = onnx.load(source)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    if opset < _FIRST_OPSET and any(n.op_type in QUANTIZE_OPS for n in model.graph.node):
-        msg = f"{source.name} has Q/DQ nodes at opset {opset}; half-precision scales need {_FIRST_OPSET}"
-        raise BuildError(msg)
-    half = convert_float_to_float16(model, keep_io_types=True)
-    large = sum(len(tensor.raw_data) for tensor in half.graph.initializer) > 2**30
-    onnx.save(half, target, save_as_external_data=large)
+    try:
+        from modelopt.onnx.autocast.convert import convert_to_f16
+    except ImportError as error:
+        msg = f"half precision needs ModelOpt ({error}); install it with 'pip install nvidia-modelopt'"
+        raise UnavailableError(msg) from error
+    try:
+        half = convert_to_f16(onnx.load(source), low_precision_type="fp16", keep_io_types=True)
+    except Exception as error:  # its errors come from several libraries
+        msg = f"{source.name} cannot be converted to half precision: {error}"
+        raise BuildError(msg) from error
+    weights = sum(len(tensor.raw_data) for tensor in half.graph.initializer)
+    onnx.save(half, target, save_as_external_data=weights > _INLINE_BYTES)

@@ -76,7 +76,11 @@ class TensorRt:
             BuildError: a plan of another version or GPU, a truncated one, or no plan.
         """
         sdk, log = self._sdk(), self._log()
-        runtime: trt.Runtime = sdk.Runtime(log)
+        try:
+            runtime: trt.Runtime = sdk.Runtime(log)
+        except TypeError as error:
+            msg = f"{self._title} has no runtime here: {_last_words(log)}; does it see a GPU?"
+            raise BuildError(msg) from error
         loaded: trt.ICudaEngine = runtime.deserialize_cuda_engine(engine)
         if loaded is None:
             msg = (
@@ -88,11 +92,18 @@ class TensorRt:
 
     def _build(self, path: Path, options: EngineOptions, log: Any) -> bytes:
         sdk = self._sdk()
-        builder: trt.Builder = sdk.Builder(log)
+        try:
+            builder: trt.Builder = sdk.Builder(log)
+        except TypeError as error:  # the bindings' answer to a builder that is null
+            msg = f"{self._title} has no builder here: {_last_words(log)}; does it see a GPU?"
+            raise BuildError(msg) from error
         network: trt.INetworkDefinition = builder.create_network(_network_flags(sdk))
         parser: trt.OnnxParser = sdk.OnnxParser(network, log)
         if not parser.parse_from_file(str(path)):
             msg = f"{self._title} cannot parse {path.name}: {_parser_errors(parser)}"
+            raise BuildError(msg)
+        if (network.num_inputs, network.num_outputs) != (1, 1):  # an empty file parses, too
+            msg = f"{path.name} has {network.num_inputs} inputs and {network.num_outputs} outputs, not one of each"
             raise BuildError(msg)
         config: trt.IBuilderConfig = builder.create_builder_config()
         _configure(sdk, config, options)

@@ -41,8 +41,13 @@ def unpack(version: str, folder: Path) -> Path:
     fitting = [wheel for wheel in found if f"-{tag}-" in wheel.name]
     if not fitting:
         pytest.skip(f"TensorRT's bindings {version} for {tag} are not in {WHEELS}")
-    with zipfile.ZipFile(fitting[0]) as wheel:
-        wheel.extractall(folder)
+    return unpack_wheel(fitting[0], folder)
+
+
+def unpack_wheel(wheel: Path, folder: Path) -> Path:
+    """The files of a wheel, whose hash was checked when it was fetched."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
     return folder
 
 

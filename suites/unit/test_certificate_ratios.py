@@ -185,6 +185,7 @@ def _certify(
     quantize_nodes: int = 40,
     against_fp32: Ratios | None = RATIOS,
     against_fake: float | None = 2.0,
+    has_fake: bool = True,
 ) -> Certificate:
     return certify(
         case,
@@ -192,6 +193,7 @@ def _certify(
         quantize_nodes=quantize_nodes,
         against_fp32=against_fp32,
         against_fake=against_fake,
+        has_fake=has_fake,
     )
 
 
@@ -220,6 +222,11 @@ def test_certificate_is_granted_when_everything_holds() -> None:
             "yes: faster than fake-int8: 2.00x",
         ),
     )
+
+
+def test_a_runtime_without_simulation_needs_no_evidence_against_it() -> None:
+    assert _certify(_covered(1.0), against_fake=None, has_fake=False).granted
+    assert not _certify(_covered(1.0), against_fake=None).granted
 
 
 def test_coverage_at_the_threshold_is_enough() -> None:

@@ -1,0 +1,184 @@
+"""The build half for real: TensorRT-RTX's builder and parser behind TensorRT 11's bindings, on a CPU.
+
+RTX is another product. What a plan of it shows is that the calls, the graphs and the error paths are
+right; kernels, timing, accuracy and the inspector are not TensorRT's, and nothing here runs a plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from harness import layout
+from harness.artifacts import Workshop
+from harness.cache import Cache
+from harness.config import RunConfig, split_names
+from harness.launcher import Limits
+from harness.requests import EngineOptions
+from harness.types import Precision
+from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
+
+SCRIPT = Path(__file__).with_name("build_plan.py")
+FORWARD = Path(__file__).with_name("forward.c")
+PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-fp16")
+OPTIONS = EngineOptions(precision="fp32", threads=2, model="unet", task="mni152", classes=3)
+
+Answer = Mapping[str, Any]
+Build = Callable[[Path, EngineOptions], Answer]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every selected model."""
+    if "model" in metafunc.fixturenames:
+        metafunc.parametrize("model", split_names(metafunc.config.getoption("--vg-models")))
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Where RTX's builder and parser lie, as the forwarding libraries look for them."""
+    wheels = sorted(WHEELS.glob("onnxruntime_ep_nv_tensorrt_rtx_cu13-*.whl"))
+    if not wheels:
+        pytest.skip(f"TensorRT-RTX's libraries are not in {WHEELS}; run 'make test CI=true' once")
+    folder = unpack_wheel(wheels[0], tmp_path_factory.mktemp("rtx"))
+    (builder,) = folder.glob("*/libtensorrt_rtx.so.*")
+    (parser,) = folder.glob("*/libtensorrt_onnxparser_rtx.so.*")
+    return {"VOXGATE_RTX_BUILDER": str(builder), "VOXGATE_RTX_PARSER": str(parser)}
+
+
+@pytest.fixture(scope="session", params=["11.0.0.114", "11.4.0.106"])
+def forwarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bindings whose libraries forward to RTX."""
+    return _forwarding(request.param, tmp_path_factory.mktemp("forwarded"))
+
+
+@pytest.fixture(scope="session")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _forwarding("11.4.0.106", tmp_path_factory.mktemp("newest"))
+
+
+def _forwarding(version: str, folder: Path) -> Path:
+    unpack(version, folder)
+    for library in ("nvinfer", "nvonnxparser", "nvinfer_plugin"):
+        target = (
+            folder / "tensorrt_bindings" / f"lib{library}.so.{version.split('.', maxsplit=1)[0]}"
+        )
+        compile_library(FORWARD, target, "-ldl")
+    return folder
+
+
+def build(
+    bindings: Path, libraries: Mapping[str, str], source: Path, options: EngineOptions
+) -> Answer:
+    """One build in a process of its own; a crash is an error of this test, not of the session."""
+    plan = bindings / "engine.plan"
+    plan.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(bindings), str(source), str(plan)],
+        input=msgspec.json.encode(options).decode(),
+        env={**os.environ, **libraries},
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-3000:]}"
+    answer: Answer = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.fixture
+def build_newest(newest: Path, libraries: Mapping[str, str]) -> Build:
+    return lambda source, options: build(newest, libraries, source, options)
+
+
+@pytest.fixture(scope="session")
+def workshop(vg_config: RunConfig) -> Workshop:
+    """The graphs of the session's models, as `voxgate bench --backend tensorrt` would make them."""
+    limits = Limits(seconds=vg_config.time_limit_s)
+    return Workshop(
+        config=vg_config,
+        cache=Cache(vg_config.cache_root),
+        limits=limits,
+        announce=lambda _: None,
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_network_builds(
+    build_newest: Build, workshop: Workshop, model: str, precision: Precision
+) -> None:
+    if precision.startswith("int8"):
+        quantized = workshop.quantized(model, "tensorrt")
+        source = quantized.path(quantized.result.file)
+    else:
+        source = workshop.onnx(model).path(layout.ONNX)
+    answer = build_newest(source, replace(OPTIONS, precision=precision))
+    assert "error" not in answer, answer
+    weights = 4 * (workshop.weights(model).result.parameters or 0)
+    most = {"fp32": 1.3, "tf32": 1.3, "fp16": 0.75, "int8": 0.75, "int8-fp16": 0.75}[precision]
+    assert 0.1 * weights < answer["bytes"] < most * weights
+
+
+def graph(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str]) -> Path:
+    model = helper.make_model(
+        helper.make_graph(
+            nodes, "network",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        ),
+        opset_imports=[helper.make_opsetid("", 19), helper.make_opsetid("made.up", 1)],
+        ir_version=9,
+    )  # fmt: skip
+    onnx.save(model, path)
+    return path
+
+
+def test_both_versions_of_the_bindings_build(
+    forwarded: Path, libraries: Mapping[str, str], tmp_path: Path
+) -> None:
+    relu = helper.make_node("Relu", ["image"], ["logits"], name="relu")
+    source = graph(tmp_path / "relu.onnx", [relu], [1, 1, 8, 8, 8])
+    assert build(forwarded, libraries, source, OPTIONS)["bytes"] > 0
+
+
+def test_an_unknown_operation_is_named_with_its_node(build_newest: Build, tmp_path: Path) -> None:
+    odd = helper.make_node("Frobnicate", ["image"], ["logits"], name="odd_one", domain="made.up")
+    answer = build_newest(graph(tmp_path / "odd.onnx", [odd], [1, 1, 8, 8, 8]), OPTIONS)
+    assert answer["error"] == "BuildError"
+    assert "odd_one" in answer["message"]
+    assert "Frobnicate" in answer["message"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no ONNX at all" * 100])
+def test_what_is_no_graph_is_refused(build_newest: Build, tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "garbage.onnx"
+    source.write_bytes(content)
+    assert build_newest(source, OPTIONS)["error"] == "BuildError"
+
+
+def test_a_dynamic_graph_needs_its_rois(build_newest: Build, tmp_path: Path) -> None:
+    relu = helper.make_node("Relu", ["image"], ["logits"], name="relu")
+    source = graph(tmp_path / "dynamic.onnx", [relu], [1, 1, "d", "h", "w"])
+    refused = build_newest(source, OPTIONS)
+    assert refused["error"] == "BuildError"
+    assert "name the ROIs" in refused["message"]
+    rois = ((32, 32, 32), (64, 64, 32))
+    assert build_newest(source, replace(OPTIONS, rois=rois))["bytes"] > 0
+
+
+def test_the_timing_cache_is_kept(build_newest: Build, tmp_path: Path) -> None:
+    relu = helper.make_node("Relu", ["image"], ["logits"], name="relu")
+    source = graph(tmp_path / "relu.onnx", [relu], [1, 1, 8, 8, 8])
+    options = replace(OPTIONS, timing_cache_dir=str(tmp_path / "timing"))
+    first = build_newest(source, options)
+    (cache,) = (tmp_path / "timing").iterdir()
+    assert cache.stat().st_size > 0
+    assert build_newest(source, options) == first
