@@ -36,7 +36,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
             f"backends/{module}.py",
             "backends/tensorrt.py",
             "backends/tensorrt_session.py",
-            "backends/float16.py",
+            "quantizers/modelopt.py",
         ),
         install=install,
         reasons={

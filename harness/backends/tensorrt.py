@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.base import import_sdk
-from harness.backends.float16 import write_float16
 from harness.backends.tensorrt_session import TensorRtSession
 from harness.errors import BuildError, DeviceMemoryError, UnavailableError
 from harness.files import replacing
+from harness.quantizers.modelopt import write_float16
 from harness.requests import EngineOptions, Probe
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""NVIDIA ModelOpt: a Q/DQ ONNX that every runtime takes.
+"""NVIDIA ModelOpt: a Q/DQ ONNX that every runtime takes, and float graphs in half precision.
 
 ModelOpt calibrates on random data when it is given none, and runs ``max`` for every method name but
 ``entropy``; the harness requires images and refuses other names before this file is reached.
@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import QuantizationError, UnavailableError
+from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
 from harness.requests import Quantized
 
 _FILE = "quantized.onnx"
+_INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
 
 
 class ModelOpt:
@@ -48,6 +49,29 @@ class ModelOpt:
             msg = f"ModelOpt ended without an error and without writing {_FILE}"
             raise QuantizationError(msg)
         return Quantized(format="onnx-qdq", file=_FILE, quantize_nodes=count_quantize_nodes(target))
+
+
+def write_float16(source: Path, target: Path) -> None:
+    """Convert all of a graph but its input and output to half precision, Q/DQ scales included.
+
+    Raises:
+        BuildError: the converter refused the graph.
+        UnavailableError: ModelOpt is not installed.
+    """
+    import onnx
+
+    try:
+        from modelopt.onnx.autocast.convert import convert_to_f16
+    except ImportError as error:
+        msg = f"half precision needs ModelOpt ({error}); install it with 'pip install nvidia-modelopt'"
+        raise UnavailableError(msg) from error
+    try:
+        half = convert_to_f16(onnx.load(source), low_precision_type="fp16", keep_io_types=True)
+    except Exception as error:  # its errors come from several libraries
+        msg = f"{source.name} cannot be converted to half precision: {error}"
+        raise BuildError(msg) from error
+    weights = sum(len(tensor.raw_data) for tensor in half.graph.initializer)
+    onnx.save(half, target, save_as_external_data=weights > _INLINE_BYTES)
 
 
 QUANTIZER = ModelOpt()

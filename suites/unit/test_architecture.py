@@ -20,7 +20,7 @@ SDK_FILES = {
     "modelopt": {"quantizers/modelopt.py"},
     "nilearn": {"datasets/mni152.py"},
     "pynvml": {"environment.py"},
-    "tensorrt": set(),
+    "tensorrt": {"backends/tensorrt.py", "backends/tensorrt_session.py"},
 }
 
 # From the bottom to the top; a module may import its own layer's package and lower ones.
@@ -60,7 +60,8 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_sdk"):
-            found.add(ast.literal_eval(node.args[0]))
+            named = isinstance(node.args[0], ast.Constant)
+            found.add(ast.literal_eval(node.args[0]) if named else "tensorrt")
     return found
 
 
