@@ -23,7 +23,7 @@ if __name__ == "__main__":
     options = msgspec.json.decode(sys.stdin.read(), type=EngineOptions)
     try:
         Path(plan).write_bytes(backend.build(source, options))
-        answer = {"bytes": Path(plan).stat().st_size}
+        answer: dict[str, object] = {"bytes": Path(plan).stat().st_size}
     except HarnessError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     print(json.dumps(answer))  # noqa: T201
