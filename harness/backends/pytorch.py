@@ -37,9 +37,26 @@ class PyTorch:
             torch = sdk()
         except UnavailableError as error:
             return Probe(available=False, reason=str(error))
-        cuda = torch.cuda.is_available()
-        device = torch.cuda.get_device_name() if cuda else "CPU"
-        return Probe(available=True, version=str(torch.__version__), device=device)
+        version = str(torch.__version__)
+        if not torch.cuda.is_available():
+            return Probe(available=True, version=version, device="CPU")
+        uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
+        return Probe(
+            available=True,
+            version=version,
+            device=torch.cuda.get_device_name(),
+            accelerator=f"GPU-{uuid}" if uuid else "cuda",
+        )
+
+    def create_context(self, options: EngineOptions) -> bool:
+        """CUDA's context and the allocator's smallest block, where CUDA is there."""
+        del options
+        torch = sdk()
+        if not torch.cuda.is_available():
+            return False
+        torch.zeros(1, device="cuda")
+        torch.cuda.synchronize()
+        return True
 
     def build(self, source: str, options: EngineOptions) -> bytes:
         """The weights, after the network has accepted them."""
