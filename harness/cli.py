@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="voxgate",
         description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
-        epilog="exit codes: 0 pass, 2 usage, 4 a case failed or is unavailable, 130 interrupted",
+        epilog="exit codes: 0 pass, 2 usage, 3 inconclusive, 4 a case failed or is unavailable, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"voxgate {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.nvml import read_driver
 from harness.types import Environment
 
 # What decides how fast int8 and bf16 are on a CPU, as /proc/cpuinfo names it.
@@ -34,7 +35,7 @@ _PACKAGES = (
 
 def read_environment(threads: int, backends: dict[str, str]) -> Environment:
     """Everything about this machine that a comparison must hold equal."""
-    gpu, driver, cuda = _gpu()
+    nvidia = read_driver()
     return Environment(
         host=platform.node(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -43,9 +44,9 @@ def read_environment(threads: int, backends: dict[str, str]) -> Environment:
         cores=usable_cores(),
         threads=threads,
         memory_bytes=psutil.virtual_memory().total,
-        gpu=gpu,
-        driver=driver,
-        cuda=cuda,
+        gpu=nvidia.first.name if nvidia.first else None,
+        driver=nvidia.version,
+        cuda=nvidia.cuda,
         python=platform.python_version(),
         backends=backends,
         packages=versions(_PACKAGES),
@@ -94,24 +95,6 @@ def _cpuinfo(field: str) -> str:
         if name.strip() == field:
             return value.strip()
     return ""
-
-
-@functools.cache
-def _gpu() -> tuple[str | None, str | None, str | None]:
-    """Name, driver and CUDA version of the first GPU, through NVML."""
-    try:
-        import pynvml
-    except ImportError:
-        return None, None, None
-    try:
-        pynvml.nvmlInit()
-        name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0))
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None, None, None
-    return name, driver, f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _git_commit() -> str | None:

@@ -16,7 +16,7 @@ HarnessError                     exit 4   a case failed, or nothing was measured
     ├── WorkerMemoryError                 it ran past its memory limit
     └── WorkerCrashError                  it died: a signal, or an exit without an answer
 
-The exit codes 1 (regression) and 3 (inconclusive) belong to verdicts, which are results, not errors.
+The exit codes 1 (regression) and 3 (inconclusive) belong to results, not to errors.
 """
 
 from __future__ import annotations

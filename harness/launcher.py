@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, TypeVar
 
@@ -31,6 +33,8 @@ from harness.messages import Answer
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
+Watch = Callable[[int], AbstractContextManager[object]]
+
 _POLL_S = 0.05
 _LOG_TAIL_BYTES = 2_000
 
@@ -48,8 +52,11 @@ def run_job(
     request: Request,
     limits: Limits,
     python: str = sys.executable,
+    watch: Watch | None = None,
 ) -> Result:
     """Run one job in a process of its own and wait for the answer.
+
+    ``watch(pid)`` is entered once the process exists, and left when it has answered or was lost.
 
     Raises:
         WorkerTimeoutError, WorkerMemoryError, WorkerCrashError: the process was lost.
@@ -59,8 +66,9 @@ def run_job(
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as answers:
         process = _start(python, log, answers)
         try:
-            _ask(process, question)
-            _wait(process, job.name, limits)
+            with watch(process.pid) if watch else contextlib.nullcontext():
+                _ask(process, question)
+                _wait(process, job.name, limits)
         finally:
             _kill(process)
         return _take(job, process.returncode, _content(answers), log)

@@ -1,7 +1,8 @@
 """One launch of one engine in one process: load it, time it, evaluate it, inspect it.
 
 The order matters: memory is read after the timed inferences and before the check of the output and
-the evaluation, whose own buffers would count otherwise.
+the evaluation, whose own buffers would count otherwise. On an accelerator the context comes first
+and the process then holds still: the other side of the launch reads the memory of the bare context.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from harness.backends import Session
 from harness.requests import RunRequest, RunResult
 from harness.stages import evaluate, latency
 from harness.stages.memory import HostMemory
-from harness.types import Dice, Launch
+from harness.types import Dice, Launch, Phases
+
+_HOLD_STILL_S = 0.15  # several of the monitor's intervals
 
 
 def run(request: RunRequest) -> RunResult:
@@ -30,24 +33,36 @@ def run(request: RunRequest) -> RunResult:
     backend = backends.load(request.backend)
     backends.require(request.backend, request.options.precision, backend.probe())
     images = np.load(request.images, allow_pickle=False)  # whole: part of the memory baseline
+    accelerated = backend.create_context(request.options)
     memory = HostMemory()
-    start = time.perf_counter()
+    context_ns = time.monotonic_ns()
+    if accelerated:
+        time.sleep(_HOLD_STILL_S)
+    loading_ns, start = time.monotonic_ns(), time.perf_counter()
     session = backend.load(Path(request.engine).read_bytes(), request.options)
-    load_s = time.perf_counter() - start
+    load_s, loaded_ns = time.perf_counter() - start, time.monotonic_ns()
     runner = _Runner(session, images, request)
     try:
-        warmups_ns, samples_ns, cpu_s = runner.measure_latency()
+        launch = runner.measure_latency(load_s)
+        sampled_ns = time.monotonic_ns()
         host = memory.read()
         runner.check_last_output()
         return RunResult(
-            launch=Launch(
-                order=0, load_s=load_s, warmups_ns=warmups_ns, samples_ns=samples_ns, cpu_s=cpu_s
-            ),
+            launch=launch,
             memory=host,
             device_memory_bytes=session.device_memory_bytes(),
             dice=runner.measure_dice() if request.evaluate else None,
             layers=session.layers() if request.inspect else None,
             inference_s=runner.inference_ns / 1e9,
+            phases=Phases(
+                context_ns=context_ns,
+                loading_ns=loading_ns,
+                loaded_ns=loaded_ns,
+                sampling_ns=runner.sampling_ns,
+                sampled_ns=sampled_ns,
+            )
+            if accelerated
+            else None,
         )
     finally:
         session.close()
@@ -63,6 +78,7 @@ class _Runner:
         self._expected = (request.options.classes, images.shape[2:])
         self._last: NDArray[np.generic] = np.empty(0)
         self.inference_ns = 0
+        self.sampling_ns = 0  # when the first timed inference started
 
     def _infer(self, index: int) -> tuple[NDArray[np.generic], int]:
         position = index % len(self._images)
@@ -71,18 +87,35 @@ class _Runner:
         self._last = output
         return output, elapsed_ns
 
-    def measure_latency(self) -> tuple[tuple[int, ...], tuple[int, ...], float]:
-        """Warm-ups, samples and the CPU seconds of both."""
+    def measure_latency(self, load_s: float) -> Launch:
+        """Warm-ups, samples by both clocks, and the CPU seconds of all."""
         request = self._request
+        spans_ns: list[tuple[int, int]] = []
+
+        def infer(index: int) -> int:
+            start_ns = time.monotonic_ns()
+            _, elapsed_ns = self._infer(index)
+            spans_ns.append((start_ns, time.monotonic_ns()))
+            return elapsed_ns
+
         cpu = time.process_time()
         warmups_ns, samples_ns = latency.sample(
-            lambda index: self._infer(index)[1],
+            infer,
             warmups=request.warmups,
             min_samples=request.min_samples,
             max_samples=request.max_samples,
             seconds=request.seconds,
         )
-        return warmups_ns, samples_ns, time.process_time() - cpu
+        timed = spans_ns[len(warmups_ns) :]
+        self.sampling_ns = timed[0][0]
+        return Launch(
+            order=0,
+            load_s=load_s,
+            warmups_ns=warmups_ns,
+            samples_ns=samples_ns,
+            host_samples_ns=tuple(end_ns - start_ns for start_ns, end_ns in timed),
+            cpu_s=time.process_time() - cpu,
+        )
 
     def check_last_output(self) -> None:
         """Refuse NaN and wrong shapes in every launch, not only in the one that evaluates."""

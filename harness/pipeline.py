@@ -15,8 +15,16 @@ from harness.certificate import certify, refuse_float, refuse_int8
 from harness.config import RunConfig
 from harness.coverage import measure_coverage
 from harness.environment import read_environment
-from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UnavailableError
+from harness.errors import (
+    EXIT_FAILED,
+    EXIT_INCONCLUSIVE,
+    EXIT_PASS,
+    HarnessError,
+    UnavailableError,
+)
 from harness.files import sha256_bytes
+from harness.gpu_facts import contamination
+from harness.gpu_monitor import GpuWatch
 from harness.launcher import Limits, run_job
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
@@ -30,6 +38,7 @@ from harness.types import (
     CaseResult,
     ExecutedLayer,
     GraphFacts,
+    Memory,
     RunRecord,
     Timing,
 )
@@ -37,11 +46,15 @@ from harness.types import (
 
 @dataclass
 class CaseRun:
-    """What is known of one case while the run goes on; ``title`` is what a waiting person reads."""
+    """What is known of one case while the run goes on; ``title`` is what a waiting person reads.
+
+    ``accelerator`` is the probe's: the GPU to watch, or nothing.
+    """
 
     case: CaseId
     workshop: Workshop
     title: str = ""
+    accelerator: str = ""
     engine: Artifact[Built] | None = None
     launches: list[RunResult] = field(default_factory=list)
     error: HarnessError | None = None
@@ -105,9 +118,14 @@ def timing_since(started: datetime, start: float, inference_s: float, cache: Cac
 
 
 def exit_code(record: RunRecord) -> int:
-    """0 when every case was measured, 4 otherwise; an empty record is no pass either."""
-    measured = record.cases and all(case.status == "ok" for case in record.cases)
-    return EXIT_PASS if measured else EXIT_FAILED
+    """0 when every case was measured, 3 when one is inconclusive, 4 when one is not there.
+
+    An empty record is no pass either.
+    """
+    found = {case.status for case in record.cases}
+    if not found or not found <= {"ok", "inconclusive"}:
+        return EXIT_FAILED
+    return EXIT_INCONCLUSIVE if "inconclusive" in found else EXIT_PASS
 
 
 def inspect_case(
@@ -150,6 +168,7 @@ def build(run: CaseRun, probe: Probe | HarnessError) -> None:
     if isinstance(probe, HarnessError):
         run.error = probe
         return
+    run.accelerator = probe.accelerator
     try:
         backends.require(run.case.backend, run.case.precision, probe)
         run.workshop.patches()
@@ -179,12 +198,20 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     try:
         path = run.engine.path(layout.ENGINE)
         request = _run_request(run.case, path, run.workshop, first=first)
-        result = run_job(jobs.RUN, request, run.workshop.limits)
+        result = _run(request, run.workshop.limits, run.accelerator)
     except HarnessError as error:
         run.error = error
         return 0.0
     run.launches.append(replace(result, launch=replace(result.launch, order=order)))
     return result.inference_s
+
+
+def _run(request: RunRequest, limits: Limits, accelerator: str) -> RunResult:
+    """One launch, its GPU watched where it has one; nothing runs beside a launch on the CPU."""
+    if not accelerator:
+        return run_job(jobs.RUN, request, limits)
+    watch = GpuWatch(accelerator)
+    return watch.complete(run_job(jobs.RUN, request, limits, watch=watch))
 
 
 def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
@@ -211,7 +238,7 @@ def results_of(runs: Sequence[CaseRun]) -> tuple[CaseResult, ...]:
     """The rows, each checked for the arithmetic that its precision promises."""
     rows = tuple(_result(run) for run in runs)
     return tuple(
-        _checked(row, rows, run.workshop) if row.status == "ok" else row
+        _checked(row, rows, run.workshop) if row.status in {"ok", "inconclusive"} else row
         for run, row in zip(runs, rows, strict=True)
     )
 
@@ -240,7 +267,15 @@ def _result(run: CaseRun) -> CaseResult:
         build_s=built.build_s,
         build_cached=run.engine.reused,
     )
-    return _with_measurements(row, run.launches, run.workshop) if run.launches else row
+    return _judged(_with_measurements(row, run.launches, run.workshop)) if run.launches else row
+
+
+def _judged(row: CaseResult) -> CaseResult:
+    """The row, inconclusive if something else on the GPU, or the GPU itself, spoilt its times."""
+    found = contamination(row.gpu)
+    if row.status != "ok" or not found:
+        return row
+    return replace(row, status="inconclusive", reason="; ".join(found))
 
 
 def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
@@ -281,12 +316,20 @@ def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Work
         latency_ms=latency.summarize(samples),
         samples_ns=samples,
         launches=tuple(result.launch for result in results),
-        memory_bytes=max((result.memory for result in results), key=lambda memory: memory.delta),
+        memory_bytes=_largest([r.gpu_memory if r.phases else r.memory for r in results]),
+        host_memory_bytes=_largest([r.memory if r.phases else None for r in results]),
+        gpu=tuple(result.gpu for result in results if result.gpu is not None),
         device_memory_bytes=results[0].device_memory_bytes,
         dice=results[0].dice,
         layers=layers,
         int8_coverage=measure_coverage(graph, layers) if graph and layers else None,
     )
+
+
+def _largest(memories: Sequence[Memory | None]) -> Memory | None:
+    """The launch that took most; a process's own bytes before those of a whole device."""
+    found = [memory for memory in memories if memory is not None]
+    return max(found, key=lambda m: (m.scope != "device-gpu", m.delta), default=None)
 
 
 def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
@@ -303,7 +346,7 @@ def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) 
         return refuse_int8(row)
     beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
     fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
-    ours = row.latency_ms
+    ours = row.latency_ms if row.status == "ok" else None
     certificate = certify(
         row,
         required_int8_macs=models.get(row.model).minimum_int8_macs,

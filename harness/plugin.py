@@ -1,8 +1,8 @@
 """The pytest plugin: options, cases as parameters, one measured record a session.
 
 A test that asks for ``vg_case`` runs once for every selected case. ``vg_row`` is that case's row of
-the record, whatever became of it; ``vg_result`` is the row of a measured case and skips, with the
-reason, for any other. The first test that needs a row makes the whole run, so that the launches of
+the record, whatever became of it; ``vg_result`` is the row of a measured case, skips, with the
+reason, for one that is not there, and is red for an inconclusive one. The first test that needs a row makes the whole run, so that the launches of
 all cases are interleaved.
 """
 
@@ -154,7 +154,12 @@ def vg_row(vg_case: CaseId, vg_record: RunRecord) -> CaseResult:
 
 @pytest.fixture
 def vg_result(vg_row: CaseResult) -> CaseResult:
-    """The row of a measured case; skips where there is nothing to test."""
+    """The row of a measured case; skips where there is nothing to test.
+
+    Measured but contaminated is no pass: then the test is red.
+    """
+    if vg_row.status == "inconclusive":
+        pytest.fail(f"inconclusive: {vg_row.case}: {vg_row.reason}", pytrace=False)
     if vg_row.status != "ok":
         pytest.skip(f"{vg_row.case} is {vg_row.status}: {vg_row.error or vg_row.reason}")
     return vg_row

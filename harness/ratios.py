@@ -8,7 +8,10 @@ from harness.types import CaseResult, Ratios
 
 
 def ratios_of(cases: Sequence[CaseResult]) -> tuple[Ratios, ...]:
-    """One row for every measured case that is not FP32 and has a measured FP32 beside it."""
+    """One row for every measured case that is not FP32 and has a measured FP32 beside it.
+
+    Inconclusive cases have none: their times are not those of their engines.
+    """
     references = {
         (case.model, case.task, case.backend): case
         for case in cases
@@ -19,6 +22,7 @@ def ratios_of(cases: Sequence[CaseResult]) -> tuple[Ratios, ...]:
         for case in cases
         if case.precision != "fp32"
         and case.latency_ms is not None
+        and case.status != "inconclusive"
         and (reference := references.get((case.model, case.task, case.backend))) is not None
     )
 

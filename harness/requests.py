@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from harness.types import (
     Dice,
     ExecutedLayer,
+    GpuFacts,
     GraphFacts,
     Launch,
     Memory,
     PatchInfo,
+    Phases,
     Precision,
     QuantizedFormat,
 )
@@ -25,12 +27,17 @@ class ProbeRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What a backend found. ``refused`` maps a precision to why this machine cannot run it."""
+    """What a backend found. ``refused`` maps a precision to why this machine cannot run it.
+
+    ``accelerator`` is the UUID of the GPU that runs the engines ("GPU-..."), or another word where
+    the SDK does not tell it; empty on a CPU.
+    """
 
     available: bool
     reason: str = ""
     version: str = ""
     device: str = ""
+    accelerator: str = ""
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -180,7 +187,11 @@ class RunRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
-    """What one launch measured; Dice and layers only where the request asked for them."""
+    """What one launch measured; Dice and layers only where the request asked for them.
+
+    ``memory`` is the host's. ``phases`` are there on an accelerator alone; what the launcher's side
+    saw of it meanwhile is in ``gpu`` and ``gpu_memory``, which the worker leaves empty.
+    """
 
     launch: Launch
     memory: Memory
@@ -188,3 +199,6 @@ class RunResult:
     inference_s: float
     dice: Dice | None
     layers: tuple[ExecutedLayer, ...] | None
+    phases: Phases | None = None
+    gpu: GpuFacts | None = None
+    gpu_memory: Memory | None = None

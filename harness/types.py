@@ -17,7 +17,7 @@ INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)
 
-Status = Literal["ok", "failed", "unavailable"]
+Status = Literal["ok", "failed", "unavailable", "inconclusive"]
 SourceKind = Literal["spec", "weights", "onnx", "quantized"]
 QuantizedFormat = Literal["onnx-qdq", "openvino-ir"]
 Arithmetic = Literal["int8", "float", "unknown"]
@@ -114,13 +114,18 @@ class PatchInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """The raw samples of one process, in the order they were taken."""
+    """The raw samples of one process, in the order they were taken.
+
+    ``samples_ns`` are by the backend's own timer, of the inference alone; ``host_samples_ns`` are the
+    same inferences as the host sees them, copies to and from a device included.
+    """
 
     order: int
     load_s: float
     warmups_ns: tuple[int, ...]
     samples_ns: tuple[int, ...]
     cpu_s: float
+    host_samples_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +145,82 @@ class Dice:
     mean: float
     per_class: dict[str, float | None]
     per_case: dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phases:
+    """When a worker on an accelerator reached what, by `time.monotonic_ns`.
+
+    ``context_ns``: the accelerator's context is there; ``loading_ns`` to ``loaded_ns``: the engine
+    is loaded; ``sampling_ns`` to ``sampled_ns``: the timed inferences, after the warm-ups.
+    """
+
+    context_ns: int
+    loading_ns: int
+    loaded_ns: int
+    sampling_ns: int
+    sampled_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuProcess:
+    """A process with a compute context on a GPU; bytes are None where the driver does not tell."""
+
+    pid: int
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuSample:
+    """A GPU at one moment of `time.monotonic_ns`; None is what the GPU or driver does not tell.
+
+    ``listed``: the watched process is among those that the driver lists; ``process_bytes`` is what
+    it holds with its children, ``device_bytes`` what everybody does.
+    """
+
+    at_ns: int
+    listed: bool
+    process_bytes: int | None
+    device_bytes: int | None
+    foreign: tuple[GpuProcess, ...]
+    sm_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    temperature_c: int | None
+    power_w: float | None
+    throttle_reasons: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """The least, the middle and the greatest of some values."""
+
+    min: _Float
+    median: _Float
+    max: _Float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuFacts:
+    """A GPU during the timed inferences of one launch.
+
+    ``unsteady`` is the share of samples whose SM clock is far from the median, ``throttled`` the
+    share with each reason to slow down; None where the GPU does not tell. Where the driver does not
+    list the worker itself, as in many containers, ``foreign_visible`` is false and ``foreign`` empty.
+    """
+
+    name: str
+    uuid: str
+    driver: str
+    samples: int
+    interval_ms: _Float | None
+    sm_clock_mhz: Span | None
+    unsteady: _Float | None
+    memory_clock_mhz: Span | None
+    temperature_c: Span | None
+    power_w: Span | None
+    throttled: dict[str, _Float] | None
+    foreign_visible: bool
+    foreign: tuple[GpuProcess, ...]
 
 
 # --- what the record holds -----------------------------------------------------------------------
@@ -193,6 +274,8 @@ class CaseResult:
     """One row of the record. Everything that was not reached is None.
 
     ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
+    ``reason`` says why a case is unavailable or inconclusive. ``memory_bytes`` is the accelerator's
+    where there is one, and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a launch.
     """
 
     model: str
@@ -217,6 +300,8 @@ class CaseResult:
     samples_ns: tuple[tuple[int, ...], ...] = ()
     launches: tuple[Launch, ...] = ()
     memory_bytes: Memory | None = None
+    host_memory_bytes: Memory | None = None
+    gpu: tuple[GpuFacts, ...] = ()
     device_memory_bytes: int | None = None
     dice: Dice | None = None
     int8_coverage: Coverage | None = None

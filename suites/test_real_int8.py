@@ -12,6 +12,7 @@ from harness.types import CaseResult
 def test_certificate_is_granted(vg_row: CaseResult) -> None:
     if vg_row.status == "unavailable":
         pytest.skip(str(vg_row.reason))
+    assert vg_row.status != "inconclusive", f"inconclusive: {vg_row.reason}"
     assert vg_row.certificate is not None, vg_row.error
     assert vg_row.certificate.granted, vg_row.certificate.findings
 

@@ -36,6 +36,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
             f"backends/{module}.py",
             "backends/tensorrt.py",
             "backends/tensorrt_session.py",
+            "backends/cuda.py",
             "quantizers/modelopt.py",
         ),
         install=install,
@@ -93,7 +94,7 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer=None,
             formats=(),
             packages=("torch", "monai"),
-            files=("backends/pytorch.py",),
+            files=("backends/pytorch.py", "backends/cuda.py"),
             install="pip install torch",
             reasons={
                 "int8": "it is the float reference here; use the openvino backend",

@@ -85,6 +85,12 @@ class Backend(Protocol):
     def probe(self) -> Probe:
         """Whether the SDK and a device are here, and which precisions this machine refuses."""
 
+    def create_context(self, options: EngineOptions) -> bool:
+        """Make the accelerator's context, as small as it can be; False on a CPU, and nothing done.
+
+        What it holds is the baseline of an engine's memory.
+        """
+
     def build(self, source: str, options: EngineOptions) -> bytes:
         """A serialized engine from the graph or weights file at ``source``.
 

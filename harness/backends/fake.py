@@ -54,6 +54,11 @@ class Fake:
             )
         return Probe(available=True, version="1", device="none")
 
+    def create_context(self, options: EngineOptions) -> bool:
+        """No accelerator."""
+        del options
+        return False
+
     def build(self, source: str, options: EngineOptions) -> bytes:
         """A JSON engine, padded to the size that its precision would have."""
         del source

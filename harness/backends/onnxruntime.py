@@ -43,6 +43,11 @@ class OnnxRuntime:
             return Probe(available=False, reason=str(error))
         return Probe(available=True, version=ort.__version__, device="CPUExecutionProvider")
 
+    def create_context(self, options: EngineOptions) -> bool:
+        """No accelerator."""
+        del options
+        return False
+
     def build(self, source: str, options: EngineOptions) -> bytes:
         """The ONNX file, after a session has accepted it."""
         engine = Path(source).read_bytes()

@@ -75,6 +75,11 @@ class OpenVino:
             refused=refused,
         )
 
+    def create_context(self, options: EngineOptions) -> bool:
+        """No accelerator."""
+        del options
+        return False
+
     def build(self, source: str, options: EngineOptions) -> bytes:
         """Compile a graph (ONNX, Q/DQ ONNX or OpenVINO IR) and serialize the compiled model."""
         core = sdk().Core()

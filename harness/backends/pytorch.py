@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import models
+from harness.backends import cuda
 from harness.backends.base import Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
@@ -37,9 +38,15 @@ class PyTorch:
             torch = sdk()
         except UnavailableError as error:
             return Probe(available=False, reason=str(error))
-        cuda = torch.cuda.is_available()
-        device = torch.cuda.get_device_name() if cuda else "CPU"
-        return Probe(available=True, version=str(torch.__version__), device=device)
+        version = str(torch.__version__)
+        if not torch.cuda.is_available():
+            return Probe(available=True, version=version, device="CPU")
+        return cuda.probe_gpu(torch, version)
+
+    def create_context(self, options: EngineOptions) -> bool:
+        """CUDA's context and the allocator's smallest block, where CUDA is there."""
+        del options
+        return cuda.create_context(sdk())
 
     def build(self, source: str, options: EngineOptions) -> bytes:
         """The weights, after the network has accepted them."""

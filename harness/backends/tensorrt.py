@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from harness.backends import cuda
 from harness.backends.base import import_sdk
 from harness.backends.tensorrt_session import TensorRtSession
 from harness.errors import BuildError, DeviceMemoryError, UnavailableError
@@ -55,8 +56,12 @@ class TensorRt:
         if not torch.cuda.is_available():
             reason = f"{self._title} needs a CUDA GPU that PyTorch {torch.__version__} can use; there is none"
             return Probe(available=False, reason=reason)
-        device = torch.cuda.get_device_name()
-        return Probe(available=True, version=str(sdk.__version__), device=device)
+        return cuda.probe_gpu(torch, str(sdk.__version__))
+
+    def create_context(self, options: EngineOptions) -> bool:
+        """CUDA's context, by PyTorch, which holds the buffers."""
+        del options
+        return cuda.create_context(import_sdk("torch", "PyTorch"))
 
     def build(self, source: str, options: EngineOptions) -> bytes:
         """Parse an ONNX file and build it to a plan.

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when every case was measured, 4 when one failed or is unavailable."""
+    """0 when every case was measured, 4 when one failed or is unavailable, else 3: inconclusive."""
     from harness.report.table import make_console, print_record
 
     config = make_config(options)

@@ -7,9 +7,11 @@ import json
 import sys
 
 from harness import backends, jobs
+from harness.commands.gpus import gpu_facts, gpu_lines
 from harness.environment import read_environment, usable_cores
 from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError
 from harness.launcher import Limits, run_job
+from harness.nvml import Driver, read_driver
 from harness.requests import Probe, ProbeRequest
 from harness.types import Environment
 
@@ -26,11 +28,12 @@ def run(options: argparse.Namespace) -> int:
     """0 when some real backend runs INT8 here, 4 otherwise."""
     probes = {name: _probe(name) for name in backends.BACKENDS if name != "fake"}
     found = {name: probe.version for name, probe in probes.items() if probe.available}
-    environment = read_environment(usable_cores(), found)
+    environment, driver = read_environment(usable_cores(), found), read_driver()
     if options.json:
-        sys.stdout.write(json.dumps(_as_json(environment, probes), indent=1) + "\n")
+        facts = _as_json(environment, probes) | gpu_facts(driver)
+        sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     else:
-        _print(environment, probes)
+        _print(environment, driver, probes)
     real_int8 = any(runs_here(name, "int8", probe) for name, probe in probes.items())
     return EXIT_PASS if real_int8 else EXIT_FAILED
 
@@ -86,20 +89,19 @@ def _as_json(environment: Environment, probes: dict[str, Probe]) -> dict[str, ob
     }
 
 
-def _print(environment: Environment, probes: dict[str, Probe]) -> None:
+def _print(environment: Environment, driver: Driver, probes: dict[str, Probe]) -> None:
     from rich.table import Table
 
     from harness.report.table import make_console
 
     console = make_console()
     memory = environment.memory_bytes / 2**30
-    gpu = f"{environment.gpu}, driver {environment.driver}, CUDA {environment.cuda}"
     for line in (
         f"{environment.cpu}, {environment.cores} cores, {memory:.0f} GiB",
         isa_advice(environment.isa),
-        gpu if environment.gpu else "no NVIDIA GPU found through NVML",
+        *gpu_lines(driver),
     ):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     table = Table("backend", "version", "device", "runs here")
     for name, probe in probes.items():
         runs = [p for p in backends.get(name).precisions if runs_here(name, p, probe)]

@@ -19,7 +19,7 @@ SDK_FILES = {
     "nncf": {"quantizers/nncf.py"},
     "modelopt": {"quantizers/modelopt.py"},
     "nilearn": {"datasets/mni152.py"},
-    "pynvml": {"environment.py"},
+    "pynvml": {"nvml.py"},
     "tensorrt": {"backends/tensorrt.py", "backends/tensorrt_session.py"},
 }
 
@@ -36,11 +36,11 @@ LAYERS = (
         "fingerprint",
         "graph",
     ),
-    ("datasets", "models", "environment", "coverage", "cache", "ratios"),
+    ("datasets", "models", "environment", "nvml", "gpu_facts", "coverage", "cache", "ratios"),
     ("quantizers", "backends", "certificate"),
     ("stages", "config", "record"),
     ("measure", "jobs"),
-    ("worker", "launcher"),
+    ("worker", "launcher", "gpu_monitor"),
     ("artifacts", "report"),
     ("pipeline",),
     ("commands", "plugin"),

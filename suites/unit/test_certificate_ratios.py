@@ -85,7 +85,7 @@ def test_fp32_of_something_else_is_no_reference(field: str) -> None:
     assert ratios_of([replace(FP32, **{field: "other"}), INT8]) == ()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("status", ["failed", "unavailable"])
+@pytest.mark.parametrize("status", ["failed", "unavailable", "inconclusive"])
 def test_failed_fp32_is_no_reference(status: str) -> None:
     assert ratios_of([replace(FP32, status=status), INT8]) == ()  # type: ignore[arg-type]
 
@@ -96,6 +96,10 @@ def test_case_without_a_latency_has_no_row() -> None:
 
 def test_measured_case_keeps_its_row_when_it_failed_afterwards() -> None:
     assert len(ratios_of([FP32, replace(INT8, status="failed")])) == 1
+
+
+def test_inconclusive_case_has_no_row() -> None:
+    assert ratios_of([FP32, replace(INT8, status="inconclusive")]) == ()
 
 
 def test_fp32_alone_has_no_row() -> None:

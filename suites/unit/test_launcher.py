@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -20,10 +21,11 @@ from harness.errors import (
     HarnessError,
     UsageError,
     WorkerCrashError,
+    WorkerError,
     WorkerMemoryError,
     WorkerTimeoutError,
 )
-from harness.launcher import Limits, run_job
+from harness.launcher import Limits, Watch, run_job
 from harness.requests import (
     BuildRequest,
     EngineOptions,
@@ -46,7 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def launch(folder: Path, limits: Limits) -> object:
+def launch(folder: Path, limits: Limits, watch: Watch | None = None) -> object:
     request = RunRequest(
         backend="fake",
         options=OPTIONS,
@@ -62,7 +64,7 @@ def launch(folder: Path, limits: Limits) -> object:
         evaluate=True,
         inspect=True,
     )
-    return run_job(jobs.RUN, request, limits)
+    return run_job(jobs.RUN, request, limits, watch=watch)
 
 
 def test_a_probe_answers() -> None:
@@ -137,6 +139,26 @@ def test_a_hoarding_worker_is_killed(prepared: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=memory")
     with pytest.raises(WorkerMemoryError, match=r"used \d+ MiB, more than its limit of 512 MiB"):
         launch(prepared, Limits(seconds=60, memory_bytes=512 * 2**20))
+
+
+@pytest.mark.parametrize("fault", ["", "int8=crash", "int8=hang"])
+def test_a_watch_is_entered_with_the_pid_and_always_left(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    seen: list[int] = []
+
+    @contextlib.contextmanager
+    def watch(pid: int) -> Iterator[None]:
+        assert psutil.Process(pid).ppid() == os.getpid()
+        try:
+            yield
+        finally:
+            seen.append(pid)
+
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
+    with pytest.raises(WorkerError) if fault else contextlib.nullcontext():
+        launch(prepared, Limits(seconds=1.5), watch)
+    assert len(seen) == 1
 
 
 def test_a_foreign_engine_is_refused(prepared: Path, tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_an_unavailable_backend_is_red_and_its_other_tests_skip(
     result.stdout.fnmatch_lines(["SKIPPED*is unavailable: fake is missing*"])
 
 
+def test_an_inconclusive_case_is_red(run: Runner) -> None:
+    (run.path / "conftest.py").write_text(
+        "from harness import pipeline\npipeline.contamination = lambda _: ('power cap in 40%',)\n"
+    )
+    result = run()
+    outcomes = result.parseoutcomes()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert outcomes["passed"] == 3  # which arithmetic executes has nothing to do with time
+    assert outcomes["failed"] == 4  # what was built, and the certificate
+    for words in ("unet/phantom-mini/fake/fp32: power cap in 40%", "power cap in 40%"):
+        result.stdout.fnmatch_lines([f"*inconclusive: {words}*"])
+
+
 def test_the_cache_and_limits_are_taken_from_the_options(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

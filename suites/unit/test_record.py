@@ -22,6 +22,8 @@ from harness.types import (
     Dice,
     Environment,
     ExecutedLayer,
+    GpuFacts,
+    GpuProcess,
     Latency,
     Launch,
     Memory,
@@ -29,6 +31,7 @@ from harness.types import (
     Ratios,
     RunRecord,
     Share,
+    Span,
     Timing,
 )
 
@@ -61,7 +64,17 @@ FULL = CaseResult(
     launches=(
         Launch(order=0, load_s=0.5, warmups_ns=(1, 2), samples_ns=(3, 2**60), cpu_s=0.25),
     ),
-    memory_bytes=Memory(baseline=2**28, peak=2**29, delta=2**28, scope="process-host"),
+    memory_bytes=Memory(baseline=2**28, peak=2**29, delta=2**28, scope="process-gpu"),
+    host_memory_bytes=Memory(baseline=2**28, peak=2**29, delta=2**28, scope="process-host"),
+    gpu=(
+        GpuFacts(
+            name="a GPU", uuid="GPU-1", driver="580.1", samples=90, interval_ms=20.5,
+            sm_clock_mhz=Span(min=1900.0, median=1980.0, max=1980.0), unsteady=0.0,
+            memory_clock_mhz=None, temperature_c=Span(min=40.0, median=41.5, max=43.0),
+            power_w=None, throttled={"power cap": 0.01}, foreign_visible=True,
+            foreign=(GpuProcess(pid=7, memory_bytes=None),),
+        ),
+    ),
     dice=Dice(
         mean=0.75,
         per_class={"grey": 0.75, "white": None},
@@ -151,6 +164,16 @@ def test_a_record_from_before_class_counts_is_read(tmp_path: Path) -> None:
     assert record.read(path).cases[0] == replace(FULL, classes=None)
 
 
+def _drop_gpu(data: Any) -> None:
+    for case in data["cases"]:
+        del case["gpu"], case["host_memory_bytes"]
+
+
+def test_a_record_from_before_gpus_were_watched_is_read(tmp_path: Path) -> None:
+    path = _changed(tmp_path, _drop_gpu)
+    assert record.read(path).cases[0] == replace(FULL, gpu=(), host_memory_bytes=None)
+
+
 def test_record_is_readable_by_people(tmp_path: Path) -> None:
     record.write(tmp_path / "r.json", RECORD)
     text = (tmp_path / "r.json").read_text("utf-8")
@@ -169,7 +192,7 @@ _cases = st.builds(
     task=_text,
     backend=_text,
     precision=st.sampled_from(["fp32", "fake-int8", "int8", "fp16", "bf16"]),
-    status=st.sampled_from(["ok", "failed", "unavailable"]),
+    status=st.sampled_from(["ok", "failed", "unavailable", "inconclusive"]),
     error=st.none() | _text,
     classes=st.none() | st.integers(1, 999),
     parameters=st.none() | st.integers(0, 2**62),
