@@ -53,6 +53,9 @@ def test_a_second_run_builds_nothing_and_measures_anew(fake_config: RunConfig) -
     assert (second.timing.artifacts_built, second.timing.artifacts_reused) == (0, 4)
     assert all(row.build_cached for row in second.cases)
     assert all(row.samples_ns for row in second.cases)
+    for launch in (launch for row in second.cases for launch in row.launches):
+        assert len(launch.host_samples_ns) == len(launch.samples_ns)
+        assert all(host_ns > 0 for host_ns in launch.host_samples_ns)
 
 
 def test_a_damaged_engine_is_built_again(fake_config: RunConfig) -> None:
