@@ -185,7 +185,9 @@ class Workshop:
                 "source": digest,
                 "threads": self.config.thread_count,
                 "cpu": [cpu_model(), *isa_flags()],
-                "code": source_fingerprint(f"backends/{case.backend}.py", "stages/build.py"),
+                "code": source_fingerprint(
+                    f"backends/{case.backend}.py", "stages/build.py", "qdq.py", "qdq_view.py"
+                ),
                 "packages": versions(spec.packages),
             }
 
