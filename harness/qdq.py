@@ -49,7 +49,7 @@ def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
     """Every broken rule in the main graph; bodies of If and Loop, and functions, are not read.
 
     Raises:
-        ArtifactError: a scale or zero point whose bytes are not those of its type and shape.
+        ArtifactError: a scale or zero point that cannot be read as numbers.
     """
     view = read_view(model)
     return tuple(
@@ -91,7 +91,7 @@ def zero_point(view: View) -> Found:
             continue
         value = values[np.flatnonzero(values)[0]]
         msg = (
-            f"its {type_name(tensor)} zero point is {value}; it must be 0: quantize "
+            f"its {type_name(tensor)} zero point is {value:g}; it must be 0: quantize "
             "symmetrically, to int8"
         )
         yield node, msg
@@ -123,7 +123,7 @@ def scale_value(view: View) -> Found:
         bad = values[~(np.isfinite(values) & (values > 0))]
         if bad.size:
             msg = (
-                f"{bad.size} of its {values.size} scales, like {bad[0]}, are not positive and "
+                f"{bad.size} of its {values.size} scales, like {bad[0]:g}, are not positive and "
                 "finite; all must be: calibrate on images that reach this tensor"
             )
             yield node, msg

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,18 +182,18 @@ def type_name(tensor: onnx.TensorProto) -> str:
     return names.get(tensor.data_type, str(tensor.data_type))
 
 
-def read_values(tensor: onnx.TensorProto) -> NDArray[Any] | None:
+def read_values(tensor: onnx.TensorProto) -> NDArray[np.float64] | None:
     """The flat values of a tensor; None where they lie in another file, which is not opened.
 
     Raises:
-        ArtifactError: its bytes are not those of its type and shape.
+        ArtifactError: its bytes are not those of its type and shape, or are no numbers.
     """
     import onnx
 
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return None
     try:
-        return np.ravel(onnx.numpy_helper.to_array(tensor))
+        return np.ravel(onnx.numpy_helper.to_array(tensor)).astype(np.float64)
     except (KeyError, TypeError, ValueError) as error:
         msg = f"the values of tensor {tensor.name!r} cannot be read: {error}"
         raise ArtifactError(msg) from error
