@@ -103,7 +103,8 @@ def constant_scale(view: View) -> Found:
         for index, what in ((_SCALE, "scale"), (_ZERO_POINT, "zero point")):
             name = operand(node, index)
             optional = index == _ZERO_POINT and not name  # it is 0 then
-            if optional or view.tensor(name) is not None:
+            # Not through Identity: a parser may make a layer of it, which is no constant any more.
+            if optional or name in view.constants:
                 continue
             found = f"its {what} {name!r} is computed or an input" if name else f"it has no {what}"
             msg = (
@@ -146,10 +147,8 @@ def scale_length(view: View) -> Found:
             )
         else:
             continue
-        yield (
-            node,
-            f"{found}; one scale is needed, or one a slice along its axis: quantize it again",
-        )
+        msg = f"{found}; one scale is needed, or one a slice along its axis: quantize it again"
+        yield node, msg
 
 
 def per_tensor_activation(view: View) -> Found:

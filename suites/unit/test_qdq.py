@@ -22,7 +22,7 @@ from harness.commands.lint import describe
 from harness.errors import ArtifactError, GraphLintError, UnavailableError
 from harness.launcher import Limits, run_job
 from harness.qdq import lint, lint_file
-from harness.requests import BuildRequest, EngineOptions, Linted
+from harness.requests import BuildRequest, EngineOptions, Linted, QuantizeRequest
 from harness.stages.build import build, is_quantized_onnx, refuse
 from harness.types import Finding, Precision
 
@@ -34,7 +34,8 @@ LIMITS = Limits(seconds=60)
 class Net:
     """One weighted node with a pair on its activation and a pair on its weights.
 
-    ``data`` are float weights behind a pair, or int8 weights behind a dequantize node alone.
+    Weights that are ``stored`` as integers have a dequantize node alone. ``rename`` exchanges inputs of
+    the nodes; ``extra`` nodes come first.
     """
 
     op: str = "Conv"
@@ -247,8 +248,9 @@ def test_axis_and_length_are_judged_apart(
 
 
 @pytest.mark.parametrize("what", ["x_scale", "zero"])
-def test_a_computed_scale_is_not_constant(what: str) -> None:
-    extra = (helper.make_node("Abs", [what], ["computed"], "abs"),)
+@pytest.mark.parametrize("op", ["Abs", "Identity"])
+def test_a_computed_scale_is_not_constant(what: str, op: str) -> None:
+    extra = (helper.make_node(op, [what], ["computed"], "compute"),)
     findings = found(Net(extra=extra, rename={what: "computed"}), "constant-scale")
     assert [finding.node for finding in findings] == ["Q_x", "DQ_x"]
     assert "'computed' is computed or an input; it must be an init" in findings[0].message
@@ -631,10 +633,17 @@ def test_the_error_crosses_a_process_by_its_name() -> None:
 
 
 def test_what_modelopt_writes_has_no_fatal_finding(tmp_path: Path) -> None:
-    quantizer = pytest.importorskip("harness.quantizers.modelopt").QUANTIZER
     images = np.random.default_rng(0).random((2, 1, 8, 8, 8), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    question = QuantizeRequest(
+        quantizer="modelopt",
+        method="max",
+        onnx=str(float_net(tmp_path / "m.onnx")),
+        images=str(tmp_path / "images.npy"),
+        folder=str(tmp_path),
+    )
     try:
-        result = quantizer.quantize(float_net(tmp_path / "m.onnx"), images, "max", tmp_path)
+        result = run_job(jobs.QUANTIZE, question, LIMITS)
     except UnavailableError as error:
         pytest.skip(str(error))
     linted = lint_file(tmp_path / result.file)
