@@ -66,14 +66,17 @@ class Net:
         for name, zero, axis in (("x", "zero", None), ("w", "w_zero", self.axis)):
             nodes += self._pair(name, zero, axis) if name in self.quantized else []
         operands = [f"{name}_dq" if name in self.quantized else name for name in ("x", "w")]
-        nodes.append(helper.make_node(self.op, operands, ["y"], "layer", **(self.attributes or {})))
+        nodes.append(helper.make_node(self.op, operands, ["y"], "layer", **self._attributes()))
         for node in nodes[len(self.extra) :]:
             renamed = [(self.rename or {}).get(name, name) for name in node.input]
             node.input[:] = renamed
         return model(nodes, self.x, constants, self.opset)
 
+    def _attributes(self) -> dict[str, Any]:
+        return dict(self.attributes or {})
+
     def _pair(self, name: str, zero: str, axis: int | None) -> list[onnx.NodeProto]:
-        given = {} if axis is None else {"axis": axis}
+        given: dict[str, Any] = {} if axis is None else {"axis": axis}
         dequantize = helper.make_node(
             "DequantizeLinear", [f"{name}_q", f"{name}_scale", zero], [f"{name}_dq"], f"DQ_{name}", **given
         )  # fmt: skip
@@ -261,7 +264,7 @@ def test_a_computed_scale_is_not_constant(what: str, op: str) -> None:
 @pytest.mark.parametrize("attributes", [{"value_float": 0.1}, {"value": None}])
 def test_a_constant_node_is_as_good_as_an_initializer(attributes: dict[str, Any]) -> None:
     if "value" in attributes:
-        attributes = {"value": numpy_helper.from_array(np.float32([0.1]))}
+        attributes = {"value": numpy_helper.from_array(np.asarray([0.1], "float32"))}
     extra = (helper.make_node("Constant", [], ["stored"], "constant", **attributes),)
     assert rules(Net(extra=extra, rename={"x_scale": "stored"})) == set()
 
@@ -464,7 +467,7 @@ def test_bodies_are_not_read_and_what_they_make_varies() -> None:
     nodes = [choice]
     nodes.append(helper.make_node("QuantizeLinear", ["chosen", "s", "z"], ["q"], "Q"))
     nodes.append(helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "DQ"))
-    constants = {"c": condition, "s": np.float32([1, 1]), "z": np.int8([0, 0])}
+    constants = {"c": condition, "s": np.ones(2, "float32"), "z": np.zeros(2, "int8")}
     findings = lint(model(nodes, (1,), constants))
     assert {finding.rule for finding in findings} == {"per-tensor-activation"}
 
@@ -652,9 +655,18 @@ def test_what_modelopt_writes_has_no_fatal_finding(tmp_path: Path) -> None:
 
 
 def float_net(path: Path) -> Path:
-    """Conv3d, ConvTranspose3d and Gemm with random weights."""
+    """Conv3d, ConvTranspose3d, Gemm and MatMul with random weights.
+
+    ModelOpt quantizes no product of a vector, hence the rows.
+    """
     random = np.random.default_rng(1)
-    shapes = {"a": (16, 1, 3, 3, 3), "b": (16, 16, 3, 3, 3), "c": (16, 16, 2, 2, 2), "d": (128, 32)}
+    shapes = {
+        "a": (16, 1, 3, 3, 3),
+        "b": (16, 16, 3, 3, 3),
+        "c": (16, 16, 2, 2, 2),
+        "d": (64, 32),
+        "e": (32, 32),
+    }
     weights = {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
     nodes = [
         helper.make_node("Conv", ["x", "a"], ["1"], "first", pads=[1] * 6, kernel_shape=[3] * 3),
@@ -663,12 +675,14 @@ def float_net(path: Path) -> Path:
         helper.make_node("Relu", ["3"], ["4"], "relu2"),
         helper.make_node("ConvTranspose", ["4", "c"], ["5"], "up", strides=[2] * 3, kernel_shape=[2] * 3),
         helper.make_node("Relu", ["5"], ["6"], "relu3"),
-        helper.make_node("MaxPool", ["6"], ["7"], "pool", kernel_shape=[4] * 3, strides=[4] * 3),
-        helper.make_node("Flatten", ["7"], ["8"], "flat"),
-        helper.make_node("Gemm", ["8", "d"], ["y"], "gemm"),
+        helper.make_node("MaxPool", ["6"], ["7"], "pool", kernel_shape=[2] * 3, strides=[2] * 3),
+        helper.make_node("Flatten", ["7"], ["8"], "flat", axis=2),
+        helper.make_node("Gemm", ["8", "d"], ["9"], "gemm"),
+        helper.make_node("Relu", ["9"], ["10"], "relu4"),
+        helper.make_node("MatMul", ["10", "e"], ["y"], "matmul"),
     ]  # fmt: skip
     graph = model(nodes, (1, 1, 8, 8, 8), weights, 21)
-    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 32)))
+    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (16, 32)))
     graph.ir_version = 10
     onnx.checker.check_model(graph)
     return save(graph, path)
