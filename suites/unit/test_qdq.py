@@ -218,6 +218,12 @@ def test_the_axis_is_found_behind_identities() -> None:
     assert rules(replace(good, w_scale=[0.1] * 15)) == {"scale-length"}
 
 
+def test_the_axis_of_weights_that_an_input_computes_is_not_judged() -> None:
+    extra = (helper.make_node("Abs", ["x"], ["computed"], "abs"),)
+    net = replace(PER_CHANNEL, axis=1, extra=extra, rename={"w": "computed"})
+    assert rules(net) == {"per-tensor-activation"}
+
+
 @given(
     op=st.sampled_from(["Conv", "ConvTranspose", "Gemm", "GemmT", "MatMul"]),
     outputs=st.integers(2, 9),
@@ -541,7 +547,11 @@ def test_a_folder_garbage_and_a_name_of_text_are_no_graph(tmp_path: Path) -> Non
     for name, content in (
         ("garbage.onnx", b"\xff" * 100),
         ("empty.onnx", b""),
-        ("text.json", b"{}"),
+        ("text.json", b"no graph"),
+        (
+            "headless.onnx",
+            onnx.ModelProto(opset_import=model([], (1,), {}).opset_import).SerializeToString(),
+        ),
         ("other.onnx", TensorProto(name="a tensor").SerializeToString()),
     ):
         (tmp_path / name).write_bytes(content)
