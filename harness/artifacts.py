@@ -186,7 +186,7 @@ class Workshop:
                 "threads": self.config.thread_count,
                 "workspace_bytes": self.config.workspace_bytes,
                 "cpu": [cpu_model(), *isa_flags()],
-                "code": source_fingerprint(*spec.files, "stages/build.py"),
+                "code": source_fingerprint(*spec.files, "stages/build.py", "qdq.py", "qdq_view.py"),
                 "packages": versions(spec.packages),
             }
 

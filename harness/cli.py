@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from harness import __version__
-from harness.commands import bench, doctor, inspect, list_models, train
+from harness.commands import bench, doctor, inspect, lint, list_models, train
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, HarnessError
 
 COMMANDS = {
     "bench": bench,
     "doctor": doctor,
     "inspect": inspect,
+    "lint": lint,
     "models": list_models,
     "train": train,
 }

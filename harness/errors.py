@@ -6,6 +6,7 @@ HarnessError                     exit 4   a case failed, or nothing was measured
 ├── ArtifactError                exit 4   a file is damaged, foreign or unsafe
 ├── ExportError                  exit 4   PyTorch to ONNX failed or changed the outputs
 ├── QuantizationError            exit 4   a quantizer refused or produced nothing
+├── GraphLintError               exit 4   a quantized graph breaks what runtimes demand of Q/DQ nodes
 ├── BuildError                   exit 4   a backend could not turn a graph into an engine
 ├── DeviceMemoryError            exit 4   a GPU's memory did not suffice
 ├── EngineOutputError            exit 4   an engine returned NaN or the wrong shape
@@ -61,6 +62,10 @@ class ExportError(HarnessError):
 
 class QuantizationError(HarnessError):
     """Calibration or quantization failed."""
+
+
+class GraphLintError(HarnessError):
+    """A quantized graph that a runtime would refuse, or run in float without saying so."""
 
 
 class BuildError(HarnessError):

@@ -59,6 +59,12 @@ QUANTIZE = Job(
     request=requests.QuantizeRequest,
     result=requests.Quantized,
 )
+LINT = Job(
+    name="lint",
+    target="harness.stages.lint:lint",
+    request=requests.LintRequest,
+    result=requests.Linted,
+)
 BUILD = Job(
     name="build",
     target="harness.stages.build:build",
@@ -73,5 +79,5 @@ RUN = Job(
 )
 
 JOBS: dict[str, Job[Any, Any]] = {
-    job.name: job for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, BUILD, RUN)
+    job.name: job for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN)
 }

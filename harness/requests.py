@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from harness.types import (
     Dice,
     ExecutedLayer,
+    Finding,
     GpuFacts,
     GraphFacts,
     Launch,
@@ -120,6 +121,22 @@ class Quantized:
     format: QuantizedFormat
     file: str
     quantize_nodes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LintRequest:
+    """Check the Q/DQ nodes of an ONNX graph."""
+
+    onnx: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linted:
+    """What a graph breaks, and how many Q/DQ nodes it has; none at all in a float graph."""
+
+    findings: tuple[Finding, ...]
+    quantize_nodes: int
+    dequantize_nodes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

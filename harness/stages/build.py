@@ -6,21 +6,29 @@ import time
 from pathlib import Path
 
 from harness import backends, layout
-from harness.errors import BuildError
+from harness.errors import BuildError, GraphLintError
 from harness.files import sha256_bytes
+from harness.qdq import lint_file
 from harness.requests import BuildRequest, Built
+from harness.types import Finding
+
+_SHOWN_FINDINGS = 5
 
 
 def build(request: BuildRequest) -> Built:
     """Write ``engine.bin``.
 
     Raises:
+        GraphLintError: a quantized ONNX graph breaks a fatal rule of `harness.qdq`.
+        ArtifactError: a quantized ONNX graph is damaged.
         BuildError: the backend failed or returned nothing.
         UnavailableError: its SDK is not here.
     """
     backend = backends.load(request.backend)
     probe = backend.probe()  # imports the SDK, which is not part of the build time
     backends.require(request.backend, request.options.precision, probe)
+    if is_quantized_onnx(request):
+        refuse(request.source, lint_file(Path(request.source)).findings)
     start = time.perf_counter()
     engine = backend.build(request.source, request.options)
     build_s = time.perf_counter() - start
@@ -29,3 +37,25 @@ def build(request: BuildRequest) -> Built:
         raise BuildError(msg)
     (Path(request.folder) / layout.ENGINE).write_bytes(engine)
     return Built(engine_bytes=len(engine), engine_sha256=sha256_bytes(engine), build_s=build_s)
+
+
+def is_quantized_onnx(request: BuildRequest) -> bool:
+    """Whether the source is a Q/DQ graph; OpenVINO's IR has FakeQuantize nodes and other rules."""
+    kind = backends.get(request.backend).sources[request.options.precision]
+    return kind == "quantized" and request.source.endswith(".onnx")
+
+
+def refuse(source: str, findings: tuple[Finding, ...]) -> None:
+    """Refuse a graph with fatal findings before a runtime makes something else of it.
+
+    Raises:
+        GraphLintError: shows the first of them.
+    """
+    fatal = [finding for finding in findings if finding.fatal]
+    if not fatal:
+        return
+    shown = "; ".join(f"{f.node} ({f.rule}): {f.message}" for f in fatal[:_SHOWN_FINDINGS])
+    rest = len(fatal) - _SHOWN_FINDINGS
+    more = f"; and {rest} more, which 'voxgate lint' lists" if rest > 0 else ""
+    msg = f"{source} would be refused, or run in float: {shown}{more}"
+    raise GraphLintError(msg)

@@ -35,6 +35,8 @@ LAYERS = (
         "replay",
         "fingerprint",
         "graph",
+        "qdq",
+        "qdq_view",
     ),
     ("datasets", "models", "environment", "nvml", "gpu_facts", "coverage", "cache", "ratios"),
     ("quantizers", "backends", "certificate"),
