@@ -13,6 +13,7 @@ file touches must exist in every supported version.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,8 +146,8 @@ class TensorRt:
             UnavailableError: it is not installed, or its libraries are not.
         """
         try:
-            return import_sdk(self._module, self._title)
-        except (UnavailableError, OSError, RuntimeError) as error:
+            return importlib.import_module(self._module)
+        except (ImportError, OSError, RuntimeError) as error:  # libraries that do not load, too
             msg = f"{self._title} cannot be imported ({error}); install it with '{self._install}'"
             raise UnavailableError(msg) from error
 
