@@ -68,10 +68,13 @@ def test_warmups_are_before_the_timed_inferences(
         sleep=lambda _: None,
     ))  # fmt: skip
     monkeypatch.setattr(Fake, "create_context", lambda *_: True)
-    phases = measure.run(request_of_a_run).phases
+    result = measure.run(request_of_a_run)
+    phases = result.phases
     assert phases is not None
     assert (phases.context_ns, phases.loading_ns, phases.loaded_ns) == (0, 1, 2)
-    assert (phases.sampling_ns, phases.sampled_ns) == (6, 8)  # behind three warm-ups, two samples
+    # The clock is read before and after each of three warm-ups and two samples.
+    assert (phases.sampling_ns, phases.sampled_ns) == (9, 13)
+    assert result.launch.host_samples_ns == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["fake", "openvino", "onnxruntime"])
