@@ -123,7 +123,7 @@ def test_every_network_builds(
     answer = build_newest(source, replace(OPTIONS, precision=precision))
     assert "error" not in answer, answer
     weights = 4 * (workshop.weights(model).result.parameters or 0)
-    most = {"fp32": 1.3, "tf32": 1.3, "fp16": 0.75, "int8": 0.75, "int8-fp16": 0.75}[precision]
+    most = 1.5 if precision in {"fp32", "tf32"} else 0.9  # SwinUNETR's position biases are folded
     assert 0.1 * weights < answer["bytes"] < most * weights
 
 
