@@ -1,10 +1,17 @@
-"""What backends on CUDA share: the GPU that PyTorch uses, and its context."""
+"""What backends on CUDA share: the GPU that PyTorch uses, its context, and its memory's end."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from harness.errors import DeviceMemoryError
+from harness.nvml import open_device
 from harness.requests import Probe
+
+_MIB = 2**20
 
 
 def probe_gpu(torch: Any, version: str) -> Probe:
@@ -22,6 +29,35 @@ def create_context(torch: Any) -> bool:
     """CUDA's context and the allocator's smallest block; False where there is no CUDA."""
     if not torch.cuda.is_available():
         return False
-    torch.zeros(1, device="cuda")
-    torch.cuda.synchronize()
+    with memory_errors():
+        torch.zeros(1, device="cuda")
+        torch.cuda.synchronize()
     return True
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn PyTorch's several ways to say that memory ran out into one, with the sizes.
+
+    Raises:
+        DeviceMemoryError: an allocation failed, be it of a tensor or of CUDA's context.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # both of PyTorch's classes for it are
+        if "out of memory" not in str(error):
+            raise
+        msg = f"{str(error).splitlines()[0]}; {free_memory()}"
+        raise DeviceMemoryError(msg) from error
+
+
+def free_memory() -> str:
+    """The GPU's free memory in words, by NVML: without a context CUDA cannot be asked."""
+    device, reason = open_device()
+    if device is None:
+        return f"free device memory is unknown: {reason}"
+    total, used = device.identity().memory_bytes, device.read(os.getpid()).device_bytes
+    device.close()
+    if total is None or used is None:
+        return "free device memory is unknown: the driver does not tell"
+    return f"{(total - used) / _MIB:.0f} of {total / _MIB:.0f} MiB free on the device"

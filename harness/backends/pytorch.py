@@ -61,7 +61,9 @@ class PyTorch:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return PyTorchSession(self._network(engine, options).to(device), device)
+        network = self._network(engine, options)
+        with cuda.memory_errors():
+            return PyTorchSession(network.to(device), device)
 
     def _network(self, engine: bytes, options: EngineOptions) -> torch.nn.Module:
         spec = models.get(options.model)
@@ -82,8 +84,8 @@ class PyTorchSession:
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
         """CUDA events around the forward pass on a GPU, a monotonic clock on a CPU."""
         torch = sdk()
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        with torch.inference_mode():
+        with cuda.memory_errors(), torch.inference_mode():
+            tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
             if self._device == "cuda":
                 output, elapsed_ns = self._timed_cuda(tensor)
             else:

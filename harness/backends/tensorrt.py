@@ -125,7 +125,7 @@ class TensorRt:
         words = _last_words(log)
         msg = f"{self._title} built no engine: {words}"
         if _OUT_OF_MEMORY in words.lower():
-            msg = f"{msg}; {_free_memory()}, workspace limit {_mebibytes(options.workspace_bytes)}"
+            msg = f"{msg}; {cuda.free_memory()}, workspace limit {_mebibytes(options.workspace_bytes)}"
             raise DeviceMemoryError(msg)
         raise BuildError(msg)
 
@@ -255,14 +255,6 @@ def _as_precision(source: str, options: EngineOptions) -> Iterator[Path]:
 def _last_words(log: Any, most: int = 3) -> str:
     errors: list[str] = log.errors
     return "; ".join(errors[-most:]) or "it gave no reason"
-
-
-def _free_memory() -> str:
-    torch = import_sdk("torch", "PyTorch")
-    if not torch.cuda.is_available():
-        return "no GPU"
-    free, total = torch.cuda.mem_get_info()
-    return f"{_mebibytes(free)} of {_mebibytes(total)} free on the device"
 
 
 def _mebibytes(count: int | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.backends import cuda
 from harness.backends.base import Tensor, import_sdk
 from harness.backends.tensorrt_inspector import parse_layers
 from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
@@ -32,7 +33,7 @@ class TensorRtSession:
         context: trt.IExecutionContext = engine.create_execution_context()
         if context is None:
             size = engine.device_memory_size_v2
-            msg = f"no execution context: it needs {size / 2**20:.0f} MiB of device memory"
+            msg = f"no execution context: it needs {size / 2**20:.0f} MiB of device memory; {cuda.free_memory()}"
             raise DeviceMemoryError(msg)
         self._context = context
         self._input, self._output = _tensor_names(sdk, engine)
@@ -93,7 +94,7 @@ class TensorRtSession:
         try:
             return torch.empty(shape, dtype=getattr(torch, kind), device="cuda")
         except torch.OutOfMemoryError as error:
-            msg = f"no device memory for tensor {name!r} of {shape} {kind}: {error}"
+            msg = f"no device memory for tensor {name!r} of {shape} {kind}: {error}; {cuda.free_memory()}"
             raise DeviceMemoryError(msg) from error
 
     def _enqueue(self) -> None:
