@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.errors import NotInt8Error, UnexpectedInt8Error
-from harness.types import CaseResult, Certificate, Ratios
+from harness.types import CaseResult, Certificate, Coverage, Ratios
 
 # A simulation keeps FP32's size and time; anything real is clearly below both.
 _CLEARLY = 1.1
+
+_UNKNOWN = "what the engine computes in cannot be told: the runtime lists no precisions for it"
 
 _WORDS = {True: "yes", False: "NO", None: "unknown"}
 
@@ -28,17 +30,13 @@ def certify(
     simulate (``has_fake``) needs no such evidence.
     """
     coverage = case.int8_coverage
-    int8 = coverage.by_macs.int8 if coverage else 0.0
-    unmapped = coverage.by_macs.unmapped if coverage else 1.0
+    int8 = coverage.by_macs.int8 if coverage else None
+    unmapped = coverage.by_macs.unmapped if coverage else None
     size = against_fp32.size if against_fp32 else None
     speedup = against_fp32.latency if against_fp32 else None
     checks: tuple[tuple[bool | None, str], ...] = (
         (quantize_nodes > 0, f"the graph has {quantize_nodes} quantize nodes"),
-        (
-            int8 >= required_int8_macs,
-            f"{int8:.1%} of multiply-accumulates execute in int8, {required_int8_macs:.0%} required",
-        ),
-        (unmapped == 0, f"{unmapped:.1%} of multiply-accumulates are in no executed layer"),
+        *_share_checks(coverage, required_int8_macs),
         _ratio_check("smaller than fp32", size),
         _ratio_check("faster than fp32", speedup),
         *([_ratio_check("faster than fake-int8", against_fake)] if has_fake else []),
@@ -61,16 +59,22 @@ def refuse_float(case: CaseResult, certificate: Certificate) -> CaseResult:
 
     Size and speed depend on the machine and stay findings; the arithmetic does not.
     """
-    wrong = certificate.int8_macs < certificate.required_int8_macs or certificate.unmapped_macs > 0
-    if not wrong:
+    int8, unmapped = certificate.int8_macs, certificate.unmapped_macs
+    if int8 is None or unmapped is None:
+        return _refused(case, certificate, _UNKNOWN)
+    if int8 >= certificate.required_int8_macs and unmapped == 0:
         return replace(case, certificate=certificate)
     nodes = case.int8_coverage.float_nodes if case.int8_coverage else ()
     hidden = case.int8_coverage.unmapped_nodes if case.int8_coverage else ()
     msg = (
-        f"the engine does not compute in INT8: {certificate.int8_macs:.1%} of multiply-accumulates "
-        f"in int8, {certificate.unmapped_macs:.1%} unmapped; in float: {_some(nodes)}; "
+        f"the engine does not compute in INT8: {int8:.1%} of multiply-accumulates "
+        f"in int8, {unmapped:.1%} unmapped; in float: {_some(nodes)}; "
         f"unmapped: {_some(hidden)}. See 'voxgate inspect {case.case}'"
     )
+    return _refused(case, certificate, msg)
+
+
+def _refused(case: CaseResult, certificate: Certificate, msg: str) -> CaseResult:
     return replace(
         case,
         certificate=certificate,
@@ -91,6 +95,25 @@ def refuse_int8(case: CaseResult) -> CaseResult:
         f"See 'voxgate inspect {case.case}'"
     )
     return replace(case, status="failed", error_type=UnexpectedInt8Error.__name__, error=msg)
+
+
+def _share_checks(
+    coverage: Coverage | None, required: float
+) -> tuple[tuple[bool | None, str], ...]:
+    """What is executed, in shares of all multiply-accumulates; unknown is not 0 %."""
+    if coverage is None:
+        return ((None, _UNKNOWN),)
+    shares = coverage.by_macs
+    return (
+        (
+            shares.int8 >= required,
+            f"{shares.int8:.1%} of multiply-accumulates execute in int8, {required:.0%} required",
+        ),
+        (
+            shares.unmapped == 0,
+            f"{shares.unmapped:.1%} of multiply-accumulates are in no executed layer",
+        ),
+    )
 
 
 def _ratio_check(claim: str, ratio: float | None) -> tuple[bool | None, str]:

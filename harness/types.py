@@ -269,14 +269,16 @@ class Calibration:
 class Certificate:
     """Evidence that an INT8 engine is one. ``granted`` needs every finding to hold.
 
+    The shares are None where the runtime does not tell what it executes, which is not 0.
+
     Ratios are against FP32 of the same run and None where that case is missing.
     """
 
     granted: bool
     quantize_nodes: int
-    int8_macs: float
+    int8_macs: float | None
     required_int8_macs: float
-    unmapped_macs: float
+    unmapped_macs: float | None
     size_ratio: float | None
     speedup: float | None
     speedup_over_fake: float | None

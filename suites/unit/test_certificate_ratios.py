@@ -258,8 +258,9 @@ def test_anything_unmapped_is_refused() -> None:
 
 def test_engine_whose_layers_are_unknown_is_refused() -> None:
     certificate = _certify(INT8)
-    assert (certificate.int8_macs, certificate.unmapped_macs) == (0.0, 1.0)
-    assert _failed(certificate) == [1, 2]
+    assert (certificate.int8_macs, certificate.unmapped_macs) == (None, None)
+    assert _failed(certificate) == [1]
+    assert certificate.findings[1].startswith("unknown: what the engine computes in cannot be told")
 
 
 @pytest.mark.parametrize(
@@ -360,5 +361,6 @@ def test_hidden_layers_fail_however_much_is_int8() -> None:
 
 def test_engine_whose_layers_are_unknown_fails() -> None:
     refused = refuse_float(INT8, _certify(INT8))
-    assert refused.status == "failed"
-    assert "100.0% unmapped" in (refused.error or "")
+    assert (refused.status, refused.error_type) == ("failed", "NotInt8Error")
+    assert "cannot be told" in (refused.error or "")
+    assert "%" not in (refused.error or "")
