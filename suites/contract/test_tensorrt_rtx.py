@@ -24,7 +24,7 @@ from harness import layout
 from harness.artifacts import Workshop
 from harness.cache import Cache
 from harness.config import RunConfig, split_names
-from harness.launcher import Limits
+from harness.pipeline import make_workshop
 from harness.requests import EngineOptions
 from harness.types import Precision
 from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
@@ -102,13 +102,7 @@ def build_newest(newest: Path, libraries: Mapping[str, str]) -> Build:
 @pytest.fixture(scope="session")
 def workshop(vg_config: RunConfig) -> Workshop:
     """The graphs of the session's models, as `voxgate bench --backend tensorrt` would make them."""
-    limits = Limits(seconds=vg_config.time_limit_s)
-    return Workshop(
-        config=vg_config,
-        cache=Cache(vg_config.cache_root),
-        limits=limits,
-        announce=lambda _: None,
-    )
+    return make_workshop(vg_config, Cache(vg_config.cache_root), lambda _: None)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
