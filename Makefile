@@ -1,4 +1,5 @@
-# Two commands: make bench, make test; make bench-quantizers compares quantizers. All install what they need into .venv first.
+# Two commands: make bench, make test; make bench-quantizers compares quantizers, make bench-gate the
+# rules that tell a slower engine. All install what they need into .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
@@ -10,9 +11,11 @@ INSTALLED := $(VENV)/.installed
 # What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
 # TensorRT-RTX's libraries, 146 MB. Without them these tests are skipped and say so.
 CONTRACT := suites/contract/bindings.txt $(if $(CI),suites/contract/rtx.txt)
+# What versions are compared with, where CI is set: a second release of OpenVINO, 60 MB.
+OTHER := $(if $(CI),.venv-openvino-2025)
 FETCHED := $(patsubst suites/contract/%.txt,$(VENV)/wheels/.%,$(CONTRACT))
 
-.PHONY: bench bench-quantizers test lint clean
+.PHONY: bench bench-quantizers bench-gate test lint clean
 
 bench: $(INSTALLED)
 	$(VENV)/bin/voxgate bench $(ARGS)
@@ -20,7 +23,10 @@ bench: $(INSTALLED)
 bench-quantizers: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.quantizers $(ARGS)
 
-test: $(INSTALLED) lint $(FETCHED)
+bench-gate: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.gate_rules $(ARGS)
+
+test: $(INSTALLED) lint $(FETCHED) $(OTHER:%=%/.installed)
 	$(VENV)/bin/python -m pytest --timeout 1200 --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
 
 lint: $(INSTALLED)
@@ -47,5 +53,12 @@ $(VENV)/wheels/.%: suites/contract/%.txt $(INSTALLED)
 			|| { echo "$${wheel%% *} was not fetched; its tests will be skipped"; exit 0; }; \
 	done < $<; touch $@
 
+# A worker's packages alone, for the interpreter that `voxgate compare` starts.
+.venv-openvino-2025/.installed: suites/openvino-2025.txt
+	@$(PYTHON) -m venv $(@D)
+	@echo "installing OpenVINO's other release into $(@D)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
+		|| { echo "$< was not installed; its tests will be skipped"; rm -rf $(@D); }
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-openvino-2025 .mypy_cache .ruff_cache .hypothesis build dist

@@ -75,7 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_checkpoint_option(parser)
     parser.add_argument("--record", type=Path, help="write what was measured there, as JSON")
     parser.set_defaults(
-        backend=BACKEND, precisions="fp32,int8", classes="task", quantizer="", calibration=""
+        backend=BACKEND,
+        precisions="fp32,int8",
+        classes="task",
+        quantizer="",
+        calibration="",
+        float_layers="",
     )
     return parser
 
@@ -115,7 +120,7 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=read_environment(config.thread_count, found),
-        config=pipeline.config_facts(config) | {"quantizer": list(QUANTIZERS)},
+        config=config.facts() | {"quantizer": list(QUANTIZERS)},
         most_dice_lost=MOST_DICE_LOST,
         models=models,
         summary=summarize(models),

@@ -7,17 +7,18 @@ that failed fails the same way for every case that needs it, without running aga
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from harness import backends, datasets, jobs, layout, models, quantizers
 from harness.cache import Artifact, Cache
 from harness.config import RunConfig
-from harness.environment import cpu_model, isa_flags, versions
-from harness.errors import ArtifactError, HarnessError
+from harness.environment import cpu_model, gpu_identity, isa_flags, versions
+from harness.errors import ArtifactError, HarnessError, look_up
 from harness.files import sha256_file
 from harness.fingerprint import source_fingerprint
+from harness.interpreter import Interpreter, own
 from harness.launcher import Limits, run_job
 from harness.requests import (
     BuildRequest,
@@ -27,12 +28,14 @@ from harness.requests import (
     ExpandRequest,
     Exported,
     ExportRequest,
+    LintRequest,
     Prepared,
     PrepareRequest,
     Quantized,
     QuantizeRequest,
 )
-from harness.types import CaseId
+from harness.stages.build import is_quantized_onnx, refuse
+from harness.types import CaseId, GraphNode
 
 Made = TypeVar("Made")
 Announce = Callable[[str], None]
@@ -43,13 +46,26 @@ _EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnx-ir", "onnxscript")
 
 @dataclass
 class Workshop:
-    """Makes artifacts through workers and the cache; ``announce`` hears what is being made."""
+    """Makes artifacts through workers and the cache; ``announce`` hears what is being made.
+
+    ``interpreter`` builds and runs the engines; all before them is made by ours.
+    """
 
     config: RunConfig
     cache: Cache
     limits: Limits
     announce: Announce
+    interpreter: Interpreter = field(default_factory=own)
     _done: dict[tuple[str, ...], Artifact[object] | HarnessError] = field(default_factory=dict)
+
+    def under(self, interpreter: Interpreter) -> Workshop:
+        """A workshop whose engines are built and run by that one, of the same patches and graphs."""
+        return replace(self, interpreter=interpreter)
+
+    @property
+    def where(self) -> str:
+        """The interpreter for a message, where it is not ours."""
+        return "" if self.interpreter.is_ours else f" under {self.interpreter.path}"
 
     def patches(self) -> Artifact[Prepared]:
         """The patches of the task."""
@@ -144,10 +160,12 @@ class Workshop:
 
         def create() -> Artifact[Quantized]:
             graph, patches = self.onnx(model), self.patches()
+            kept = self._float_layers(model)
             inputs: dict[str, object] = {
                 "onnx": graph.digest,
                 "classes": self.config.class_count(model),
                 "patches": patches.digest,
+                "float_layers": sorted(self.config.float_layers),
                 "quantizer": quantizer.name,
                 "method": method,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
@@ -165,6 +183,7 @@ class Workshop:
                     onnx=str(graph.path(layout.ONNX)),
                     images=str(patches.path(layout.CALIBRATION_IMAGES)),
                     folder=str(folder),
+                    float_layers=kept,
                 )
                 return run_job(jobs.QUANTIZE, request, self.limits)
 
@@ -187,22 +206,44 @@ class Workshop:
                 "workspace_bytes": self.config.workspace_bytes,
                 "cpu": [cpu_model(), *isa_flags()],
                 "code": source_fingerprint(*spec.files, "stages/build.py", "qdq.py", "qdq_view.py"),
-                "packages": versions(spec.packages),
+                "packages": {
+                    name: build
+                    for name, build in self.interpreter.builds.items()
+                    if name in spec.packages
+                },
             }
+            if spec.gpu_bound:
+                inputs["gpu"] = gpu_identity()
 
             def make(folder: Path) -> Built:
-                self.announce(f"building {case}")
+                self.announce(f"building {case}{self.where}")
                 request = BuildRequest(
                     backend=case.backend,
                     options=self.options(case),
                     source=source,
                     folder=str(folder),
+                    lint=self.interpreter.is_ours,
                 )
-                return run_job(jobs.BUILD, request, self.limits)
+                if not request.lint and is_quantized_onnx(request):
+                    linted = run_job(jobs.LINT, LintRequest(onnx=source), self.limits)
+                    refuse(source, linted.findings)
+                return run_job(jobs.BUILD, request, self.limits, self.interpreter.path)
 
             return self.cache.get_or_make("engine", inputs, Built, make)
 
-        return self._once(("engine", str(case)), create)
+        return self._once(("engine", str(case), self.interpreter.path), create)
+
+    def _float_layers(self, model: str) -> tuple[GraphNode, ...]:
+        """The graph's nodes that stay in float.
+
+        Raises:
+            UsageError: the graph has no node of that name; the message lists them.
+        """
+        names = self.config.float_layers
+        if not names:
+            return ()
+        nodes = {node.name: node for node in self.onnx(model).result.graph.nodes}
+        return tuple(look_up(f"layer of {model}", name, nodes) for name in names)
 
     def options(self, case: CaseId) -> EngineOptions:
         """What both halves of a backend need."""

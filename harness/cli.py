@@ -12,16 +12,31 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from harness import __version__
-from harness.commands import bench, doctor, inspect, lint, list_models, train
+from harness.commands import (
+    bench,
+    compare,
+    doctor,
+    gate,
+    inspect,
+    lint,
+    list_models,
+    report,
+    train,
+    trend,
+)
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, HarnessError
 
 COMMANDS = {
     "bench": bench,
+    "compare": compare,
     "doctor": doctor,
+    "gate": gate,
     "inspect": inspect,
     "lint": lint,
     "models": list_models,
+    "report": report,
     "train": train,
+    "trend": trend,
 }
 
 
@@ -61,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="voxgate",
         description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
-        epilog="exit codes: 0 pass, 2 usage, 3 inconclusive, 4 a case failed or is unavailable, 130 interrupted",
+        epilog="exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 4 a case failed or is unavailable, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"voxgate {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)

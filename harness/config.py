@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from harness import backends, datasets, models, quantizers
 from harness.backends import BackendSpec
 from harness.cache import default_root
 from harness.environment import usable_cores
 from harness.errors import UsageError, unknown_name
+from harness.gate import TOLERANCE
+from harness.noninferiority import DICE_MARGIN
 from harness.types import CLASS_SETS, PRECISIONS, CaseId, ClassSet, Precision
 
 # The paper's networks that a machine with 12 GB runs: all but STU-Net-H.
@@ -28,7 +31,8 @@ class RunConfig:
     """What to run and how. Times in seconds, sizes in bytes.
 
     ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
-    mean the backend's and the quantizer's default; ``threads`` 0 means every usable core.
+    mean the backend's and the quantizer's default; ``float_layers``, of a single model, are not
+    quantized; ``threads`` 0 means every usable core.
     ``workspace_bytes`` limits a GPU runtime's builder; ``cuda_graph`` replays its launches.
     ``classes`` says whose class count the networks are built with: the task's, or for size, latency
     and memory alone the paper's, which no label fits.
@@ -41,6 +45,7 @@ class RunConfig:
     precisions: tuple[Precision, ...] = ()
     quantizer: str = ""
     calibration_method: str = ""
+    float_layers: tuple[str, ...] = ()
     threads: int = 0
     launches: int = 3
     warmups: int = 2
@@ -90,6 +95,27 @@ class RunConfig:
             for backend in self.backends
             for precision in self.precisions or backends.get(backend).default_precisions
         )
+
+    def facts(self) -> dict[str, object]:
+        """The settings that decide what was measured; paths are left out."""
+        return {
+            "models": list(self.models),
+            "task": self.task,
+            "classes": self.classes,
+            "backends": list(self.backends),
+            "precisions": list(self.precisions),
+            "quantizer": self.quantizer or "default",
+            "calibration_method": self.calibration_method or "default",
+            "float_layers": list(self.float_layers),
+            "threads": self.thread_count,
+            "launches": self.launches,
+            "warmups": self.warmups,
+            "min_samples": self.min_samples,
+            "max_samples": self.max_samples,
+            "seconds_per_launch": self.seconds_per_launch,
+            "workspace_bytes": self.workspace_bytes,
+            "cuda_graph": self.cuda_graph,
+        }
 
     def check(self) -> RunConfig:
         """This configuration, if every name and number in it makes sense.
@@ -142,11 +168,18 @@ class RunConfig:
             raise unknown_name(kind, self.calibration_method, known)
 
     def _check_selection(self) -> None:
-        for option in ("models", "backends", "precisions"):
+        for option in ("models", "backends", "precisions", "float_layers"):
             names: Sequence[str] = getattr(self, option)
             if len(set(names)) != len(names):
                 msg = f"the {option} name one twice: {', '.join(names)}"
                 raise UsageError(msg)
+        if self.float_layers and len(self.models) != 1:
+            msg = "layers are left in float by name, so select the one model that they belong to"
+            raise UsageError(msg)
+        sources = {backends.get(c.backend).sources.get(c.precision) for c in self.cases()}
+        if self.float_layers and "quantized" not in sources:
+            msg = "no selected case is quantized, so there are no layers to leave in float"
+            raise UsageError(msg)
         if not self.models or not self.backends:
             msg = "nothing is selected: name at least one model and one backend"
             raise UsageError(msg)
@@ -168,6 +201,39 @@ class RunConfig:
                 raise UsageError(msg)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    """What a gate compares with, and by how much a case may be worse.
+
+    ``tolerance`` is of latency, as a share; ``dice_margin`` in Dice. ``update`` accepts the run
+    instead of judging it: all of it, or what has no baseline.
+    """
+
+    baselines: Path = Path("baselines")
+    tolerance: float = TOLERANCE
+    dice_margin: float = DICE_MARGIN
+    update: Literal["", "all", "new"] = ""
+
+    def check(self) -> GateConfig:
+        """This configuration, if it makes sense.
+
+        Raises:
+            UsageError: names the option.
+        """
+        for name, most in (("tolerance", 1.0), ("dice_margin", 1.0)):
+            value = getattr(self, name)
+            if not 0 < value < most:
+                msg = f"{name} is {value}; it must be above 0 and below {most:g}"
+                raise UsageError(msg)
+        if self.update not in {"", "all", "new"}:
+            kind = "way to update baselines"
+            raise unknown_name(kind, self.update, ("all", "new"))
+        if self.baselines.exists() and not self.baselines.is_dir():
+            msg = f"{self.baselines} is a file; name the folder of the baselines"
+            raise UsageError(msg)
+        return self
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """The names of a comma-separated option, without blanks."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
@@ -187,7 +253,7 @@ def gib_to_bytes(gib: float | None) -> int | None:
     return int(gib * 2**30)
 
 
-def default_record_path(now: datetime | None = None) -> Path:
-    """records/<UTC time>.json in the working directory."""
+def default_record_path(now: datetime | None = None, kind: str = "") -> Path:
+    """records/<UTC time>.json in the working directory, for other kinds <UTC time>-<kind>.json."""
     stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return Path("records") / f"{stamp}.json"
+    return Path("records") / f"{stamp}{f'-{kind}' if kind else ''}.json"

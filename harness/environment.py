@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from harness import installed
 from harness.nvml import read_driver
 from harness.types import Environment
 
@@ -27,7 +27,7 @@ _ISA = (
     "amx_bf16",
 )
 
-_PACKAGES = (
+PACKAGES = (
     "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "nvidia-modelopt", "tensorrt",
     "monai", "nilearn", "nibabel", "numpy", "pytest", "pytest-benchmark",
 )  # fmt: skip
@@ -49,7 +49,7 @@ def read_environment(threads: int, backends: dict[str, str]) -> Environment:
         cuda=nvidia.cuda,
         python=platform.python_version(),
         backends=backends,
-        packages=versions(_PACKAGES),
+        packages=versions(PACKAGES),
         git_commit=_git_commit(),
     )
 
@@ -63,13 +63,14 @@ def usable_cores() -> int:
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Installed versions by distribution name; what is missing is left out."""
-    found = {}
-    for name in distributions:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed.versions(list(distributions))
+
+
+@functools.cache
+def gpu_identity() -> tuple[str | None, ...]:
+    """GPU, driver and CUDA version: what an engine of a GPU runtime is bound to."""
+    nvidia = read_driver()
+    return (nvidia.first.name if nvidia.first else None, nvidia.version, nvidia.cuda)
 
 
 @functools.cache

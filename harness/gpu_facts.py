@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from harness.nvml import Identity
-from harness.types import GpuFacts, GpuProcess, GpuSample, Memory, MemoryScope, Phases, Span
+from harness.nvml import GpuSample, Identity
+from harness.types import GpuFacts, GpuProcess, Memory, MemoryScope, Phases, Span
 
 # A measurement is contaminated when more samples than these are throttled or at another clock:
 # one sample in a hundred moves no median and no minimum.

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from harness.gpu_facts import gpu_facts, gpu_memory
-from harness.nvml import Device, Identity, open_device
+from harness.nvml import Device, GpuSample, Identity, open_device
 from harness.requests import RunResult
-from harness.types import GpuSample
 
 _INTERVAL_S = 0.02
 _LAST_SAMPLE_S = 1.0  # a driver that hangs must not hang the run

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from harness import requests
+from harness.verdicts import PairedLaunch
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -77,7 +78,20 @@ RUN = Job(
     request=requests.RunRequest,
     result=requests.RunResult,
 )
+PAIR = Job(
+    name="pair",
+    target="harness.stages.pair:pair",
+    request=requests.PairRequest,
+    result=PairedLaunch,
+)
+PROFILE = Job(
+    name="profile",
+    target="harness.stages.profile:profile",
+    request=requests.ProfileRequest,
+    result=requests.Profiled,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
-    job.name: job for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN)
+    job.name: job
+    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE)
 }

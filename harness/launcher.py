@@ -27,6 +27,7 @@ from harness.errors import (
     WorkerTimeoutError,
     by_name,
 )
+from harness.interpreter import worker_environment
 from harness.jobs import Job
 from harness.messages import Answer
 
@@ -83,6 +84,7 @@ def _start(python: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[
         stdout=answers,
         stderr=log,
         start_new_session=True,
+        env=worker_environment(python),
     )
 
 

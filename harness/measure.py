@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from harness import backends
 from harness.backends import Session
+from harness.files import replacing
 from harness.requests import RunRequest, RunResult
 from harness.stages import evaluate, latency
+from harness.stages.host_load import LoadMeter
 from harness.stages.memory import HostMemory
 from harness.types import Dice, Launch, Phases
 
@@ -47,11 +49,14 @@ def run(request: RunRequest) -> RunResult:
         sampled_ns = time.monotonic_ns()
         host = memory.read()
         runner.check_last_output()
+        labels = runner.segment() if request.evaluate or request.predictions else None
+        if labels is not None and request.predictions:
+            _write(Path(request.predictions), labels)
         return RunResult(
             launch=launch,
             memory=host,
             device_memory_bytes=session.device_memory_bytes(),
-            dice=runner.measure_dice() if request.evaluate else None,
+            dice=measure_dice(labels, request) if labels is not None and request.evaluate else None,
             layers=session.layers() if request.inspect else None,
             inference_s=runner.inference_ns / 1e9,
             phases=Phases(
@@ -98,7 +103,7 @@ class _Runner:
             spans_ns.append((start_ns, time.monotonic_ns()))
             return elapsed_ns
 
-        cpu = time.process_time()
+        cpu, meter = time.process_time(), LoadMeter()
         warmups_ns, samples_ns = latency.sample(
             infer,
             warmups=request.warmups,
@@ -115,19 +120,33 @@ class _Runner:
             samples_ns=samples_ns,
             host_samples_ns=tuple(end_ns - start_ns for start_ns, end_ns in timed),
             cpu_s=time.process_time() - cpu,
+            load=meter.read(),
         )
 
     def check_last_output(self) -> None:
         """Refuse NaN and wrong shapes in every launch, not only in the one that evaluates."""
         evaluate.check_logits(self._last, *self._expected)
 
-    def measure_dice(self) -> Dice:
-        """Segment every evaluation patch."""
-        request = self._request
-        truth = np.load(request.labels, mmap_mode="r", allow_pickle=False)
-        per_case = {}
-        for index, name in enumerate(request.cases):
-            output, _ = self._infer(index)
-            labels = evaluate.to_labels(output, *self._expected)
-            per_case[name] = evaluate.dice_scores(labels, truth[index], request.label_names)
-        return evaluate.summarize(per_case, request.label_names)
+    def segment(self) -> NDArray[np.uint8]:
+        """The labels of every evaluation patch, (N, D, H, W)."""
+        return np.stack(
+            [
+                evaluate.to_labels(self._infer(index)[0], *self._expected).astype(np.uint8)
+                for index in range(len(self._request.cases))
+            ]
+        )
+
+
+def measure_dice(labels: NDArray[np.uint8], request: RunRequest) -> Dice:
+    """Dice of the predicted labels of every evaluation patch."""
+    truth = np.load(request.labels, mmap_mode="r", allow_pickle=False)
+    per_case = {
+        name: evaluate.dice_scores(labels[index], truth[index], request.label_names)
+        for index, name in enumerate(request.cases)
+    }
+    return evaluate.summarize(per_case, request.label_names)
+
+
+def _write(path: Path, labels: NDArray[np.uint8]) -> None:
+    with replacing(path) as temporary:
+        np.save(temporary, labels)

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from harness.types import GpuProcess, GpuSample
+from harness.types import GpuProcess
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NO_PACKAGE = "the module pynvml is missing; install it with 'pip install nvidia-ml-py'"
@@ -30,6 +30,26 @@ _THROTTLE_REASONS = {
     "power brake": "HwPowerBrakeSlowdown",
     "power cap": "SwPowerCap",
 }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuSample:
+    """A GPU at one moment of `time.monotonic_ns`; None is what the GPU or driver does not tell.
+
+    ``listed``: the watched process is among those that the driver lists; ``process_bytes`` is what
+    it holds with its children, ``device_bytes`` what everybody does.
+    """
+
+    at_ns: int
+    listed: bool
+    process_bytes: int | None
+    device_bytes: int | None
+    foreign: tuple[GpuProcess, ...]
+    sm_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    temperature_c: int | None
+    power_w: float | None
+    throttle_reasons: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

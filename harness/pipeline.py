@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -48,13 +49,15 @@ from harness.types import (
 class CaseRun:
     """What is known of one case while the run goes on; ``title`` is what a waiting person reads.
 
-    ``accelerator`` is the probe's: the GPU to watch, or nothing.
+    ``accelerator`` is the probe's: the GPU to watch, or nothing. ``predictions`` is where the first
+    launch writes its labels, if anywhere.
     """
 
     case: CaseId
     workshop: Workshop
     title: str = ""
     accelerator: str = ""
+    predictions: str = ""
     engine: Artifact[Built] | None = None
     launches: list[RunResult] = field(default_factory=list)
     error: HarnessError | None = None
@@ -93,7 +96,7 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
             config.thread_count,
             {name: p.version for name, p in probes.items() if isinstance(p, Probe) and p.available},
         ),
-        config=config_facts(config),
+        config=config.facts(),
         cases=results,
         ratios=ratios_of(results),
         timing=timing_since(started, start, inference_s, workshop.cache),
@@ -143,21 +146,21 @@ def inspect_case(
     backends.require(case.backend, case.precision, probe)
     path = engine_file or workshop.engine(case).path(layout.ENGINE)
     request = replace(
-        _run_request(case, path, workshop, first=False),
+        run_request(case, path, workshop, first=False),
         warmups=1, min_samples=1, max_samples=1, inspect=True,
     )  # fmt: skip
     return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits).layers
 
 
 def probe_backends(
-    config: RunConfig, limits: Limits, reporter: Reporter
+    config: RunConfig, limits: Limits, reporter: Reporter, python: str = sys.executable
 ) -> dict[str, Probe | HarnessError]:
     """What each backend says of itself, or how it failed to."""
     probes: dict[str, Probe | HarnessError] = {}
     for name in config.backends:
         reporter.say(f"looking for {backends.get(name).title}")
         try:
-            probes[name] = run_job(jobs.PROBE, ProbeRequest(backend=name), limits)
+            probes[name] = run_job(jobs.PROBE, ProbeRequest(backend=name), limits, python)
         except HarnessError as error:
             probes[name] = error  # broken, which is not the same as missing
     return probes
@@ -177,17 +180,20 @@ def build(run: CaseRun, probe: Probe | HarnessError) -> None:
         run.error = error
 
 
-def measure(runs: Sequence[CaseRun], reporter: Reporter) -> float:
+def measure(runs: Sequence[CaseRun], reporter: Reporter, launches: int | None = None) -> float:
     """Launch the cases in turn, every second round backwards; returns seconds of inference.
 
-    Interleaving keeps a slow minute of the host from falling on one precision alone.
+    Interleaving keeps a slow minute of the host from falling on one precision alone. ``launches``
+    are the configuration's, or more that follow them.
     """
-    launches, order, inference_s = runs[0].workshop.config.launches, 0, 0.0
+    launches = launches or runs[0].workshop.config.launches
+    orders = [result.launch.order for run in runs for result in run.launches]
+    order, inference_s = max(orders, default=-1) + 1, 0.0
     for number in range(launches):
         for run in runs if number % 2 == 0 else reversed(runs):
             if run.alive:
                 reporter.say(f"measuring {run}, launch {number + 1} of {launches}")
-                inference_s += _launch(run, order, first=number == 0)
+                inference_s += _launch(run, order, first=not run.launches)
                 order += 1
             reporter.advance()
     return inference_s
@@ -197,8 +203,9 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     assert run.engine is not None
     try:
         path = run.engine.path(layout.ENGINE)
-        request = _run_request(run.case, path, run.workshop, first=first)
-        result = _run(request, run.workshop.limits, run.accelerator)
+        request = run_request(run.case, path, run.workshop, first=first)
+        request = replace(request, predictions=run.predictions if first else "")
+        result = _run(request, run.workshop, run.accelerator)
     except HarnessError as error:
         run.error = error
         return 0.0
@@ -206,15 +213,16 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     return result.inference_s
 
 
-def _run(request: RunRequest, limits: Limits, accelerator: str) -> RunResult:
+def _run(request: RunRequest, workshop: Workshop, accelerator: str) -> RunResult:
     """One launch, its GPU watched where it has one; nothing runs beside a launch on the CPU."""
+    limits, python = workshop.limits, workshop.interpreter.path
     if not accelerator:
-        return run_job(jobs.RUN, request, limits)
+        return run_job(jobs.RUN, request, limits, python)
     watch = GpuWatch(accelerator)
-    return watch.complete(run_job(jobs.RUN, request, limits, watch=watch))
+    return watch.complete(run_job(jobs.RUN, request, limits, python, watch))
 
 
-def _run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
+def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
     """One launch; the first one of a case also lists its layers, and evaluates where labels fit."""
     config, patches = workshop.config, workshop.patches()
     return RunRequest(
@@ -251,6 +259,7 @@ def _result(run: CaseRun) -> CaseResult:
         backend=run.case.backend,
         precision=run.case.precision,
         status="ok" if run.alive else "failed",
+        on_gpu=bool(run.accelerator),
     )
     if isinstance(run.error, UnavailableError):
         return replace(row, status="unavailable", reason=str(run.error))
@@ -363,24 +372,3 @@ def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
     if spec.sources[case.precision] == "quantized":
         return workshop.quantized(case.model, case.backend).result.quantize_nodes
     return len(spec.graph.nodes) if spec.graph else 0
-
-
-def config_facts(config: RunConfig) -> dict[str, object]:
-    """The settings that decide what was measured; paths are left out."""
-    return {
-        "models": list(config.models),
-        "task": config.task,
-        "classes": config.classes,
-        "backends": list(config.backends),
-        "precisions": list(config.precisions),
-        "quantizer": config.quantizer or "default",
-        "calibration_method": config.calibration_method or "default",
-        "threads": config.thread_count,
-        "launches": config.launches,
-        "warmups": config.warmups,
-        "min_samples": config.min_samples,
-        "max_samples": config.max_samples,
-        "seconds_per_launch": config.seconds_per_launch,
-        "workspace_bytes": config.workspace_bytes,
-        "cuda_graph": config.cuda_graph,
-    }

@@ -15,24 +15,28 @@ from typing import Any, cast
 
 import pytest
 
-from harness import pipeline
+from harness import judge, pipeline
 from harness import record as record_file
 from harness.config import (
     DEFAULT_BACKENDS,
     DEFAULT_MODELS,
     DEFAULT_TASK,
+    GateConfig,
     RunConfig,
     gib_to_bytes,
     split_names,
 )
-from harness.errors import UsageError
+from harness.errors import ArtifactError, UsageError
 from harness.files import check_writable
 from harness.replay import ReplayClock
 from harness.report.progress import Lines
 from harness.types import CaseId, CaseResult, Precision, Ratios, RunRecord
+from harness.verdicts import CaseVerdicts, GateRecord
 
 _CONFIG = pytest.StashKey[RunConfig]()
+_RULES = pytest.StashKey[GateConfig | None]()
 _RECORD = pytest.StashKey[RunRecord]()
+_GATE = pytest.StashKey[GateRecord]()
 
 MARKER = "real"
 
@@ -48,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-precisions", default="", help="precisions; default: each backend's own")
     group.addoption("--vg-quantizer", default="", help="quantizer; default: the backend's own")
     group.addoption("--vg-calibration", default="", help="calibration method")
+    group.addoption("--vg-float-layers", default="", help="layers of the one model, in float")
     group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
     group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
     group.addoption("--vg-seconds", type=float, default=defaults.seconds_per_launch)
@@ -61,6 +66,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-cache-dir", type=Path, default=None, help="where artifacts are kept")
     group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
     group.addoption("--vg-record", type=Path, default=None, help="write the record here")
+    group.addoption("--vg-gate-record", type=Path, default=None, help="write the verdicts here")
+    rules = GateConfig()
+    group.addoption("--vg-baselines", type=Path, default=None, help="judge against this folder")
+    group.addoption("--vg-tolerance", type=float, default=rules.tolerance, help="slower by")
+    group.addoption("--vg-dice-margin", type=float, default=rules.dice_margin)
+    group.addoption(
+        "--update-baselines", nargs="?", const="all", default="", metavar="new",
+        help="accept this run into --vg-baselines; =new: only what has no baseline",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
             precisions=cast("tuple[Precision, ...]", split_names(option("--vg-precisions"))),
             quantizer=option("--vg-quantizer"),
             calibration_method=option("--vg-calibration"),
+            float_layers=split_names(option("--vg-float-layers")),
             threads=option("--vg-threads"),
             launches=option("--vg-launches"),
             seconds_per_launch=option("--vg-seconds"),
@@ -91,8 +106,30 @@ def pytest_configure(config: pytest.Config) -> None:
             checkpoint_dir=option("--vg-checkpoint-dir"),
             record=option("--vg-record"),
         ).check()
+        config.stash[_RULES] = _rules(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _rules(config: pytest.Config) -> GateConfig | None:
+    """What to judge against; None where no baselines are named.
+
+    Raises:
+        UsageError: an option makes no sense.
+    """
+    folder, update = config.getoption("--vg-baselines"), config.getoption("--update-baselines")
+    if folder is None:
+        for name in ("--update-baselines", "--vg-gate-record"):
+            if config.getoption(name):
+                msg = f"{name} needs the folder: --vg-baselines DIR"
+                raise UsageError(msg)
+        return None
+    return GateConfig(
+        baselines=folder,
+        tolerance=config.getoption("--vg-tolerance"),
+        dice_margin=config.getoption("--vg-dice-margin"),
+        update=update,
+    ).check()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -117,10 +154,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if record is None:
         return
     from harness.report.table import make_console, print_record
+    from harness.report.verdict_lines import print_gate
 
     terminalreporter.section("VoxGate")
     stream = terminalreporter._tw._file  # noqa: SLF001 - the only way to its stream
     print_record(make_console(stream), record)
+    gate = terminalreporter.config.stash.get(_GATE, None)
+    if gate is not None:
+        print_gate(make_console(stream), gate)
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +185,39 @@ def vg_record(pytestconfig: pytest.Config, vg_config: RunConfig) -> RunRecord:
         record_file.write(vg_config.record, record)
     pytestconfig.stash[_RECORD] = record
     return record
+
+
+@pytest.fixture(scope="session")
+def vg_gate(
+    pytestconfig: pytest.Config, vg_config: RunConfig, request: pytest.FixtureRequest
+) -> GateRecord:
+    """The run judged against --vg-baselines; first accepted where --update-baselines asks for it."""
+    rules = pytestconfig.stash[_RULES]
+    if rules is None:
+        pytest.skip("nothing to judge against; name a folder with --vg-baselines")
+    path: Path | None = pytestconfig.getoption("--vg-gate-record")
+    capture = cast("Any", pytestconfig.pluginmanager.getplugin("capturemanager"))
+    try:
+        judge.check_baselines(rules)
+        if path is not None:
+            check_writable(path, "--vg-gate-record")
+        vg_record: RunRecord = request.getfixturevalue("vg_record")  # measured only when needed
+        with capture.global_and_fixture_disabled():
+            if rules.update:
+                judge.accept_run(vg_record, vg_config, rules)
+            record = judge.judge(vg_record, vg_config, rules, Lines())
+        if path is not None:
+            record_file.write(path, record)
+    except ArtifactError as error:
+        pytest.fail(f"failed: {error}", pytrace=False)
+    pytestconfig.stash[_GATE] = record
+    return record
+
+
+@pytest.fixture
+def vg_verdicts(vg_case: CaseId, vg_gate: GateRecord) -> CaseVerdicts:
+    """The verdicts on a case; where there are none, its reason says why, and that is no pass."""
+    return next(case for case in vg_gate.cases if case.case == vg_case)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The record: one versioned JSON file a run."""
+"""What runs, gates and comparisons leave behind: versioned JSON, one file each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ import msgspec
 from harness.errors import ArtifactError
 from harness.files import write_atomic
 from harness.types import RunRecord
+from harness.verdicts import ComparisonRecord, GateRecord
 
 SCHEMA_VERSION = 1
+
+AnyRecord = RunRecord | GateRecord | ComparisonRecord
+
+# By the key "kind"; the record of a run has none.
+_TYPES: dict[str | None, type[RunRecord | GateRecord | ComparisonRecord]] = {
+    None: RunRecord,
+    "gate": GateRecord,
+    "comparison": ComparisonRecord,
+}
 
 
 def encode(record: object) -> bytes:
@@ -32,23 +42,51 @@ def write(path: Path, record: object) -> None:
 
 
 def read(path: Path) -> RunRecord:
-    """A record from its file.
+    """The record of a run from its file; a gate's or a comparison's is refused.
 
     Raises:
-        ArtifactError: unreadable, of another schema, or with a wrong value; names its key path.
+        ArtifactError: unreadable, of another kind or schema, or with a wrong value; names its key
+            path.
+    """
+    found = read_any(path)
+    if not isinstance(found, RunRecord):
+        msg = f"{path} is the record of a {found.kind}, not of a run"
+        raise ArtifactError(msg)
+    return found
+
+
+def read_any(path: Path) -> AnyRecord:
+    """A record of any kind from its file.
+
+    Raises:
+        ArtifactError: as `read`, but for the kind.
     """
     try:
         data = path.read_bytes()
-        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
-    except (OSError, ValueError) as error:
+        keys = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        kind = msgspec.json.decode(keys.get("kind", b"null"), type=str | None)
+        version = msgspec.json.decode(keys.get("schema_version", b"null"))
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} is not a VoxGate record: {error}"
         raise ArtifactError(msg) from error
-    if version is None or bytes(version) != str(SCHEMA_VERSION).encode():
-        found = "none" if version is None else bytes(version).decode()
-        msg = f"{path} has schema_version {found}; this version reads {SCHEMA_VERSION}"
+    check_schema(version, SCHEMA_VERSION, path)
+    if kind not in _TYPES:
+        msg = f"{path} is a record of an unknown kind, {kind!r}; was a newer version its maker?"
         raise ArtifactError(msg)
     try:
-        return msgspec.json.decode(data, type=RunRecord)
-    except ValueError as error:  # of msgspec's errors each is a ValueError
+        return msgspec.json.decode(data, type=_TYPES[kind])
+    except (ValueError, RecursionError) as error:  # each of msgspec's own is a ValueError
         msg = f"{path} is not a valid record: {error}"
         raise ArtifactError(msg) from error
+
+
+def check_schema(found: object, expected: int, path: Path) -> None:
+    """Refuse a file of another schema.
+
+    Raises:
+        ArtifactError: ``found``, the value of ``schema_version``, is not ``expected``.
+    """
+    if type(found) is not int or found != expected:
+        named = "none" if found is None else msgspec.json.encode(found).decode()
+        msg = f"{path} has schema_version {named}; this version reads {expected}"
+        raise ArtifactError(msg)

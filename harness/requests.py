@@ -10,6 +10,7 @@ from harness.types import (
     Finding,
     GpuFacts,
     GraphFacts,
+    GraphNode,
     Launch,
     Memory,
     PatchInfo,
@@ -105,13 +106,17 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizeRequest:
-    """Calibrate and quantize an ONNX graph on the images of an .npy file, (N, 1, D, H, W)."""
+    """Calibrate and quantize an ONNX graph on the images of an .npy file, (N, 1, D, H, W).
+
+    ``float_layers`` are nodes of the graph that stay in float.
+    """
 
     quantizer: str
     method: str
     onnx: str
     images: str
     folder: str
+    float_layers: tuple[GraphNode, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +150,7 @@ class EngineOptions:
 
     The rest is for GPU runtimes: the builder's ``workspace_bytes``, the folder of its timing cache,
     an optimization profile for each of ``rois`` (D, H, W) where the graph is dynamic, and whether
-    a ``cuda_graph`` is replayed.
+    a ``cuda_graph`` is replayed. ``profiled`` loads an engine that times each layer; it runs slower.
     """
 
     precision: Precision
@@ -157,16 +162,21 @@ class EngineOptions:
     timing_cache_dir: str = ""
     rois: tuple[tuple[int, int, int], ...] = ()
     cuda_graph: bool = False
+    profiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildRequest:
-    """Build one engine from ``source`` (a graph, weights, or nothing) into ``folder``."""
+    """Build one engine from ``source`` (a graph, weights, or nothing) into ``folder``.
+
+    ``lint`` is false where a quantized graph was checked before, in a process that has onnx.
+    """
 
     backend: str
     options: EngineOptions
     source: str
     folder: str
+    lint: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +195,8 @@ class RunRequest:
     ``images`` is an .npy of (N, 1, D, H, W) float32, ``labels`` of (N, D, H, W) uint8. Timing
     stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there. ``label_names``
     are the classes of the labels; only an engine with as many outputs can be evaluated.
+    ``predictions`` is where to write the predicted labels as an .npy of (N, D, H, W) uint8; empty:
+    nowhere.
     """
 
     backend: str
@@ -200,6 +212,7 @@ class RunRequest:
     seconds: float
     evaluate: bool
     inspect: bool
+    predictions: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,3 +232,41 @@ class RunResult:
     phases: Phases | None = None
     gpu: GpuFacts | None = None
     gpu_memory: Memory | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileRequest:
+    """Load an engine that times its layers, and run it; ``images`` is as in `RunRequest`."""
+
+    backend: str
+    options: EngineOptions
+    engine: str
+    images: str
+    inferences: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profiled:
+    """The median time of each executed layer by its name; None where the runtime does not tell."""
+
+    times_ns: dict[str, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairRequest:
+    """Load two engines of one case into one process and time them in turn, A B B A.
+
+    Sampling stops after ``max_pairs``, or after ``seconds`` once ``min_pairs`` are taken; both counts
+    are even. ``images`` is as in `RunRequest`.
+    """
+
+    backend: str
+    options: EngineOptions
+    engine_a: str
+    engine_b: str
+    b_first: bool
+    images: str
+    warmups: int
+    min_pairs: int
+    max_pairs: int
+    seconds: float

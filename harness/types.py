@@ -127,11 +127,23 @@ class PatchInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HostLoad:
+    """Who else used the cores during the timed inferences, as shares of all cores' time.
+
+    ``steal`` is what the hypervisor gave to others, ``foreign`` what other processes here used.
+    """
+
+    steal: float
+    foreign: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
     """The raw samples of one process, in the order they were taken.
 
     ``samples_ns`` are by the backend's own timer, of the inference alone; ``host_samples_ns`` are the
-    same inferences as the host sees them, copies to and from a device included.
+    same inferences as the host sees them, copies to and from a device included. ``load`` is None
+    where the system does not tell.
     """
 
     order: int
@@ -140,6 +152,7 @@ class Launch:
     samples_ns: tuple[int, ...]
     cpu_s: float
     host_samples_ns: tuple[int, ...] = ()
+    load: HostLoad | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,26 +195,6 @@ class GpuProcess:
 
     pid: int
     memory_bytes: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GpuSample:
-    """A GPU at one moment of `time.monotonic_ns`; None is what the GPU or driver does not tell.
-
-    ``listed``: the watched process is among those that the driver lists; ``process_bytes`` is what
-    it holds with its children, ``device_bytes`` what everybody does.
-    """
-
-    at_ns: int
-    listed: bool
-    process_bytes: int | None
-    device_bytes: int | None
-    foreign: tuple[GpuProcess, ...]
-    sm_clock_mhz: int | None
-    memory_clock_mhz: int | None
-    temperature_c: int | None
-    power_w: float | None
-    throttle_reasons: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -291,7 +284,8 @@ class CaseResult:
 
     ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
     ``reason`` says why a case is unavailable or inconclusive. ``memory_bytes`` is the accelerator's
-    where there is one, and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a launch.
+    where there is one (``on_gpu``), and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a
+    launch.
     """
 
     model: str
@@ -302,6 +296,7 @@ class CaseResult:
     error_type: str | None = None
     error: str | None = None
     reason: str | None = None
+    on_gpu: bool = False
     classes: int | None = None
     parameters: int | None = None
     weights_sha256: str | None = None

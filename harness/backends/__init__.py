@@ -40,6 +40,8 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
             "quantizers/modelopt.py",
         ),
         install=install,
+        modules={module: packages[-1], "torch": "torch"},
+        gpu_bound=True,
         reasons={
             "fake-int8": "it computes Q/DQ graphs in int8; use openvino or onnxruntime",
             "bf16": "use fp16 or tf32",
@@ -66,6 +68,7 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("openvino",),
             files=("backends/openvino.py",),
             install="pip install openvino",
+            modules={"openvino": "openvino"},
             reasons={"fp16": _NO_FP16_CPU},
         ),
         BackendSpec(
@@ -79,6 +82,7 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("onnxruntime",),
             files=("backends/onnxruntime.py",),
             install="pip install onnxruntime",
+            modules={"onnxruntime": "onnxruntime", "onnx": "onnx"},
             reasons={
                 "int8": "its CPU provider runs 3D Q/DQ graphs in float; use the openvino backend",
                 "bf16": "its CPU provider has no bf16 convolutions",
@@ -96,6 +100,7 @@ BACKENDS: dict[str, BackendSpec] = {
             packages=("torch", "monai"),
             files=("backends/pytorch.py", "backends/cuda.py"),
             install="pip install torch",
+            modules={name: name for name in ("torch", "monai", "einops", "safetensors")},
             reasons={
                 "int8": "it is the float reference here; use the openvino backend",
                 "fake-int8": "it is the float reference here; use openvino or onnxruntime",

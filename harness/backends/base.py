@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,8 @@ class BackendSpec:
 
     ``sources`` names, for each precision the backend has, what an engine is built from.
     ``packages`` are the distributions, and ``files`` the modules of the harness, whose change changes
-    an engine. ``reasons`` explains
+    an engine; ``gpu_bound`` is whether another GPU or driver does, too. ``modules`` are what a worker
+    imports, and the distributions they come from. ``reasons`` explains
     precisions that the runtime lacks altogether. ``graph`` is for a backend that builds from no
     ONNX and says itself what its network consists of.
     """
@@ -39,6 +41,8 @@ class BackendSpec:
     files: tuple[str, ...]
     install: str
     reasons: Mapping[Precision, str]
+    modules: Mapping[str, str] = field(default_factory=dict)
+    gpu_bound: bool = False
     graph: GraphFacts | None = None
 
     @property
@@ -60,6 +64,25 @@ def import_sdk(name: str, title: str) -> Any:
         raise UnavailableError(msg) from error
 
 
+class LayerTimes:
+    """Gathers the times of layers over several inferences."""
+
+    def __init__(self) -> None:
+        self._times_ns: dict[str, list[int]] = {}
+
+    def add(self, inference: Iterable[tuple[str, int]]) -> None:
+        """One inference: name and time of its layers; a name that comes twice is one layer."""
+        sums: dict[str, int] = {}
+        for name, elapsed_ns in inference:
+            sums[name] = sums.get(name, 0) + elapsed_ns
+        for name, elapsed_ns in sums.items():
+            self._times_ns.setdefault(name, []).append(elapsed_ns)
+
+    def medians(self) -> dict[str, int]:
+        """The median of each layer."""
+        return {name: statistics.median_low(times) for name, times in self._times_ns.items()}
+
+
 class Session(Protocol):
     """A loaded engine, ready to run in this process."""
 
@@ -71,6 +94,12 @@ class Session(Protocol):
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The executed precision of each layer; None where the runtime does not tell."""
+
+    def layer_times_ns(self) -> dict[str, int] | None:
+        """Median time of each layer, by the name that `layers` gives it, over all inferences.
+
+        None where the runtime does not tell, or the engine was not loaded with ``profiled``.
+        """
 
     def device_memory_bytes(self) -> int | None:
         """Bytes that the engine holds on an accelerator; None on a CPU."""

@@ -2,7 +2,8 @@
 
 Its engines are JSON. Its network labels each voxel by intensity, which segments phantoms well, and
 its clock is a seeded sequence. VOXGATE_FAKE_FAULT makes one precision misbehave in the way that real
-engines do; `FAULTS` lists how, for instance VOXGATE_FAKE_FAULT=int8=nan.
+engines do; `FAULTS` lists how, for instance VOXGATE_FAKE_FAULT=int8=nan. Those of a build stay in
+the engine's file, wherever it is loaded: ``slower`` by a tenth, ``larger`` twice, ``other`` as good.
 """
 
 from __future__ import annotations
@@ -25,12 +26,17 @@ from harness.types import ExecutedLayer, Precision
 FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
 FAULTS = (
     "nan", "shape", "crash", "exit", "hang", "memory", "float", "integer", "build", "missing", "worse",
+    "slow", "slower", "other", "larger",
 )  # fmt: skip
 
 _LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
 _ENGINE_BYTES: dict[Precision, int] = {"fp32": 40_000, "fake-int8": 40_400, "int8": 10_400}
 _HEADER = ("precision", "model", "task", "classes")
-_NODES = ("conv1", "conv2")
+# The nodes, and the share of the time that each takes.
+_NODES = {"conv1": 0.1, "conv2": 0.9}
+_SLOWDOWN = 1.2
+# What a build-time fault leaves in the engine: how many times slower it is.
+_SLOWDOWNS = {"slower": 1.10, "other": 1.0}
 
 
 def fault(precision: Precision) -> str:
@@ -65,8 +71,11 @@ class Fake:
         if fault(options.precision) == "build":
             msg = "fake could not build the graph: node 'conv2' has no implementation"
             raise BuildError(msg)
-        body = json.dumps({name: getattr(options, name) for name in _HEADER}).encode()
-        return body.ljust(_ENGINE_BYTES[options.precision], b" ")
+        header = {name: getattr(options, name) for name in _HEADER}
+        if (built := fault(options.precision)) in _SLOWDOWNS:
+            header["slowdown"] = _SLOWDOWNS[built]
+        size = _ENGINE_BYTES[options.precision] * (2 if built == "larger" else 1)
+        return json.dumps(header).encode().ljust(size, b" ")
 
     def load(self, engine: bytes, options: EngineOptions) -> FakeSession:
         """Parse the JSON; refuse an engine of another precision or class count."""
@@ -81,13 +90,14 @@ class Fake:
         if header.get("classes") != options.classes:
             msg = f"this engine has {header.get('classes')} classes, not {options.classes}"
             raise BuildError(msg)
-        return FakeSession(engine, options)
+        return FakeSession(engine, options, header.get("slowdown", 1.0))
 
 
 class FakeSession:
     """Nearest-intensity labels and a clock of its own."""
 
-    def __init__(self, engine: bytes, options: EngineOptions) -> None:
+    def __init__(self, engine: bytes, options: EngineOptions, slowdown: float = 1.0) -> None:
+        self._slowdown = slowdown
         self._precision = options.precision
         self._fault = fault(options.precision)
         self._classes = options.classes
@@ -107,7 +117,11 @@ class FakeSession:
         if self._fault == "shape":
             output = output[:, :, 1:]
         scale = 1 + abs(float(self._jitter.standard_normal())) * 0.01
-        return output, int(_LATENCY_NS[self._precision] * scale)
+        return output, int(self._latency_ns() * scale)
+
+    def _latency_ns(self) -> float:
+        factor = _SLOWDOWN if self._fault == "slow" else self._slowdown
+        return _LATENCY_NS[self._precision] * factor
 
     def _misbehave(self) -> None:
         if self._fault == "crash":
@@ -135,6 +149,12 @@ class FakeSession:
             )
             for name in _NODES
         )
+
+    def layer_times_ns(self) -> dict[str, int]:
+        """A fixed share of an inference for each convolution."""
+        return {
+            f"{name}/executed": int(self._latency_ns() * share) for name, share in _NODES.items()
+        }
 
     def device_memory_bytes(self) -> None:
         """No device."""

@@ -6,6 +6,7 @@ dequantize pairs are kept in float on purpose (session option disable_quant_qdq)
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Tensor, import_sdk
+from harness.backends.base import LayerTimes, Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _WEIGHTED = {"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 _OPTIMIZED = "optimized.onnx"
+# Events of the profiler: one a node, and one that ends an inference.
+_KERNEL = "_kernel_time"
+_RUN = "model_run"
 _INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
 
 
@@ -60,13 +64,15 @@ class OnnxRuntime:
         settings = _settings(options)
         folder = tempfile.TemporaryDirectory(prefix="voxgate-ort-")
         settings.optimized_model_filepath = str(Path(folder.name) / _OPTIMIZED)
+        settings.enable_profiling = options.profiled
+        settings.profile_file_prefix = str(Path(folder.name) / "profile")
         try:
             session = ort.InferenceSession(engine, settings, ["CPUExecutionProvider"])
         except Exception as error:
             folder.cleanup()
             msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
             raise BuildError(msg) from error
-        return OnnxRuntimeSession(session, folder)
+        return OnnxRuntimeSession(session, folder, profiled=options.profiled)
 
 
 def run_file(path: Path, image: Tensor, options: EngineOptions) -> NDArray[np.generic]:
@@ -101,7 +107,10 @@ class OnnxRuntimeSession:
         self,
         session: onnxruntime.InferenceSession,
         folder: tempfile.TemporaryDirectory[str],
+        *,
+        profiled: bool = False,
     ) -> None:
+        self._profiled = profiled
         self._session = session
         self._folder = folder
         self._input = session.get_inputs()[0].name
@@ -130,6 +139,12 @@ class OnnxRuntimeSession:
             if node.op_type in _WEIGHTED | _INTEGER
         )
 
+    def layer_times_ns(self) -> dict[str, int] | None:
+        """What the profiler wrote of each node; it ends with this."""
+        if not self._profiled:
+            return None
+        return _kernel_times(json.loads(Path(self._session.end_profiling()).read_bytes()))
+
     def device_memory_bytes(self) -> None:
         """A CPU has no memory of its own."""
 
@@ -137,6 +152,19 @@ class OnnxRuntimeSession:
         """Free the session."""
         del self._session
         self._folder.cleanup()
+
+
+def _kernel_times(events: list[dict[str, Any]]) -> dict[str, int]:
+    """The median of each node; an inference ends with the event of its run."""
+    times, inference = LayerTimes(), []
+    for event in sorted(events, key=lambda event: int(event["ts"]) + int(event.get("dur", 0))):
+        name = str(event["name"])
+        if event.get("cat") == "Node" and name.endswith(_KERNEL):
+            inference.append((name.removesuffix(_KERNEL), int(event["dur"]) * 1000))
+        elif name == _RUN:
+            times.add(inference)
+            inference = []
+    return times.medians()
 
 
 BACKEND = OnnxRuntime()

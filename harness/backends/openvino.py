@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Tensor, import_sdk
+from harness.backends.base import LayerTimes, Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import Arithmetic, ExecutedLayer
@@ -87,7 +87,7 @@ class OpenVino:
             compiled = core.compile_model(core.read_model(source), "CPU", _properties(options))
             blob = compiled.export_model()
         except RuntimeError as error:
-            msg = f"OpenVINO could not build {source}: {error}"
+            msg = f"OpenVINO could not build {source}: {error}{_advice(source)}"
             raise BuildError(msg) from error
         # Releases up to 2025 return bytes, later ones a stream.
         engine = blob if isinstance(blob, bytes) else bytes(blob.getvalue())
@@ -101,15 +101,18 @@ class OpenVino:
         except (RuntimeError, ValueError) as error:
             msg = f"OpenVINO refused the engine ({len(engine)} bytes): {error}"
             raise BuildError(msg) from error
-        return OpenVinoSession(compiled, names)
+        return OpenVinoSession(compiled, names, profiled=options.profiled)
 
 
 class OpenVinoSession:
     """A compiled model with one infer request."""
 
-    def __init__(self, compiled: openvino.CompiledModel, names: dict[str, str]) -> None:
+    def __init__(
+        self, compiled: openvino.CompiledModel, names: dict[str, str], *, profiled: bool = False
+    ) -> None:
         self._compiled = compiled
         self._names = names
+        self._times = LayerTimes() if profiled else None
         self._request = compiled.create_infer_request()
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
@@ -119,6 +122,8 @@ class OpenVinoSession:
         start = time.perf_counter_ns()
         self._request.infer()
         elapsed_ns = time.perf_counter_ns() - start
+        if self._times is not None:
+            self._times.add(_executed_ns(self._request))
         return self._request.get_output_tensor(0).data, elapsed_ns
 
     def layers(self) -> tuple[ExecutedLayer, ...]:
@@ -130,12 +135,26 @@ class OpenVinoSession:
             if (layer := _executed_layer(operation, self._names)) is not None
         )
 
+    def layer_times_ns(self) -> dict[str, int] | None:
+        """What the performance counters say of every operation that was executed."""
+        return None if self._times is None else self._times.medians()
+
     def device_memory_bytes(self) -> None:
         """A CPU has no memory of its own."""
 
     def close(self) -> None:
         """Drop the request before the model it belongs to."""
         del self._request, self._compiled
+
+
+def _advice(source: str) -> str:
+    """What to do about a graph in OpenVINO's own format, which grows with its releases."""
+    if not source.endswith(".xml"):
+        return ""
+    return (
+        "; if this release is older than the one that wrote the graph, quantize with "
+        "--quantizer modelopt, whose ONNX older releases read, too"
+    )
 
 
 def _properties(options: EngineOptions) -> dict[str, Any]:
@@ -146,6 +165,8 @@ def _properties(options: EngineOptions) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "CACHE_ENCRYPTION_CALLBACKS": topology_codec(),
     }
+    if options.profiled:
+        properties["PERF_COUNT"] = True
     if options.precision == "fake-int8":
         properties["LP_TRANSFORMS_MODE"] = "NO"
     return properties
@@ -177,6 +198,15 @@ def _without_names(engine: bytes) -> tuple[bytes, dict[str, str]]:
     except zlib.error as error:
         msg = f"the names behind the blob are damaged: {error}"
         raise ValueError(msg) from error
+
+
+def _executed_ns(request: Any) -> list[tuple[str, int]]:
+    """The operations of the last inference, with the time of each; fused ones are not executed."""
+    return [
+        (info.node_name, round(info.real_time.total_seconds() * 1e9))
+        for info in request.get_profiling_info()
+        if info.status == info.Status.EXECUTED
+    ]
 
 
 def _executed_layer(operation: Any, names: dict[str, str]) -> ExecutedLayer | None:

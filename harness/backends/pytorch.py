@@ -107,6 +107,9 @@ class PyTorchSession:
     def layers(self) -> None:
         """Eager PyTorch keeps no list of what it executed."""
 
+    def layer_times_ns(self) -> None:
+        """Modules are no layers of a compiled engine."""
+
     def device_memory_bytes(self) -> int | None:
         """The highest memory that torch's allocator held, on CUDA only."""
         if self._device != "cuda":

@@ -94,7 +94,9 @@ class TensorRt:
                 f"{_last_words(log)}; build it again with this version on this GPU"
             )
             raise BuildError(msg)
-        return TensorRtSession(sdk, runtime, loaded, cuda_graph=options.cuda_graph)
+        return TensorRtSession(
+            sdk, runtime, loaded, cuda_graph=options.cuda_graph, profiled=options.profiled
+        )
 
     def _build(self, path: Path, options: EngineOptions, log: Any) -> bytes:
         sdk = self._sdk()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends import cuda
-from harness.backends.base import Tensor, import_sdk
+from harness.backends.base import LayerTimes, Tensor, import_sdk
 from harness.backends.tensorrt_inspector import parse_layers
 from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
 from harness.types import ExecutedLayer
@@ -25,7 +25,13 @@ class TensorRtSession:
     """An execution context with one image in and one tensor of logits out."""
 
     def __init__(
-        self, sdk: Any, runtime: trt.Runtime, engine: trt.ICudaEngine, *, cuda_graph: bool = False
+        self,
+        sdk: Any,
+        runtime: trt.Runtime,
+        engine: trt.ICudaEngine,
+        *,
+        cuda_graph: bool = False,
+        profiled: bool = False,
     ) -> None:
         self._sdk = sdk
         self._runtime = runtime  # must outlive the engine
@@ -40,7 +46,10 @@ class TensorRtSession:
         self._torch = import_sdk("torch", "PyTorch")
         self._stream = self._torch.cuda.Stream()
         self._buffers: tuple[Any, Any] | None = None
-        self._wants_graph = cuda_graph
+        self._wants_graph = cuda_graph and not profiled  # a replayed graph has no layers
+        self._profiler = _profiler(sdk) if profiled else None
+        if self._profiler is not None:
+            context.profiler = self._profiler
         self._graph: Any = None
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
@@ -55,6 +64,8 @@ class TensorRtSession:
             after.record(self._stream)
             after.synchronize()
             logits: NDArray[np.generic] = target.cpu().numpy()
+        if self._profiler is not None:
+            self._profiler.end_inference()
         return logits, round(before.elapsed_time(after) * 1e6)
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
@@ -63,6 +74,10 @@ class TensorRtSession:
         inspector.execution_context = self._context
         return parse_layers(inspector.get_engine_information(self._sdk.LayerInformationFormat.JSON))
 
+    def layer_times_ns(self) -> dict[str, int] | None:
+        """What the profiler was told, which each enqueue does as it is; never seen to run."""
+        return None if self._profiler is None else self._profiler.medians() or None
+
     def device_memory_bytes(self) -> int:
         """Activations and scratch that the engine asks for, without its weights."""
         size: int = self._engine.device_memory_size_v2
@@ -70,7 +85,7 @@ class TensorRtSession:
 
     def close(self) -> None:
         """Free the graph and the context before the engine, the engine before its runtime."""
-        del self._graph, self._buffers, self._context, self._engine, self._runtime
+        del self._graph, self._buffers, self._context, self._profiler, self._engine, self._runtime
 
     def _buffers_for(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Device tensors of the input and the output; new ones where the shape is another."""
@@ -114,6 +129,27 @@ class TensorRtSession:
         with torch.cuda.graph(graph, stream=self._stream):
             self._context.execute_async_v3(self._stream.cuda_stream)
         return graph
+
+
+def _profiler(sdk: Any) -> Any:
+    """Gathers what TensorRT reports of each layer of an inference."""
+
+    class Profiler(sdk.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._times, self._inference = LayerTimes(), list[tuple[str, int]]()
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self._inference.append((layer_name, round(ms * 1e6)))
+
+        def end_inference(self) -> None:
+            self._times.add(self._inference)
+            self._inference = []
+
+        def medians(self) -> dict[str, int]:
+            return self._times.medians()
+
+    return Profiler()
 
 
 def _tensor_names(sdk: Any, engine: trt.ICudaEngine) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Build, prove and measure the engines of a selection; print the table and write the record."""
+"""Build, prove and measure the engines of a selection; write record and report, print the table."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from harness import pipeline, record
+from harness import pipeline
 from harness.commands.options import add_run_options, make_config, reporting
+from harness.commands.report import check_places, page_beside, write_with_page
 from harness.config import default_record_path
-from harness.files import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +24,13 @@ def run(options: argparse.Namespace) -> int:
 
     config = make_config(options)
     path = config.record or default_record_path()
-    check_writable(path, "--record")
+    check_places(path)
     with reporting() as reporter:
         result = pipeline.bench(config, reporter)
-    record.write(path, result)
+    write_with_page(path, result)
     console = make_console()
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_record(console, result)
         console.print(f"record: {path}", highlight=False, soft_wrap=True)
+        console.print(f"report: {page_beside(path)}", highlight=False, soft_wrap=True)
     return pipeline.exit_code(result)

@@ -36,6 +36,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quantization = parser.add_argument_group("quantization")
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
+    quantization.add_argument(
+        "--float-layers", default="", help="layers of the one selected model that stay in float"
+    )
     add_measuring_options(parser)
     add_cache_option(parser)
     add_checkpoint_option(parser)
@@ -92,6 +95,7 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         precisions=cast("tuple[Precision, ...]", split_names(options.precisions)),
         quantizer=options.quantizer,
         calibration_method=options.calibration,
+        float_layers=split_names(options.float_layers),
         threads=options.threads,
         launches=options.launches,
         warmups=options.warmups,

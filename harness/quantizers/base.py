@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.errors import unknown_name
 from harness.requests import Quantized
-from harness.types import QuantizedFormat
+from harness.types import GraphNode, QuantizedFormat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +48,16 @@ class Quantizer(Protocol):
     """Turns a float ONNX graph and calibration images into a fake-quantized graph."""
 
     def quantize(
-        self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
+        self,
+        onnx: Path,
+        images: NDArray[np.float32],
+        method: str,
+        folder: Path,
+        float_layers: Sequence[GraphNode],
     ) -> Quantized:
         """Write the quantized graph into ``folder``; ``images`` is (N, 1, D, H, W).
+
+        The inputs and weights of ``float_layers`` get no quantize nodes.
 
         Raises:
             QuantizationError: the SDK failed, or quantized nothing.

@@ -6,6 +6,7 @@ ModelOpt calibrates on random data when it is given none, and runs ``max`` for e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
 from harness.requests import Quantized
+from harness.types import GraphNode
 
 _FILE = "quantized.onnx"
 _INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
@@ -23,7 +25,12 @@ class ModelOpt:
     """Explicit quantization with float weights and symmetric scales."""
 
     def quantize(
-        self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
+        self,
+        onnx: Path,
+        images: NDArray[np.float32],
+        method: str,
+        folder: Path,
+        float_layers: Sequence[GraphNode],
     ) -> Quantized:
         """Write ``quantized.onnx``; everything that is not quantized stays fp32."""
         try:
@@ -40,6 +47,7 @@ class ModelOpt:
                 calibration_method=method,
                 calibration_eps=["cpu"],
                 high_precision_dtype="fp32",
+                nodes_to_exclude=[node.name for node in float_layers],
                 output_path=str(target),
             )
         except Exception as error:  # its errors come from a dozen libraries

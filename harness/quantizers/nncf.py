@@ -12,7 +12,7 @@ A shortcut of its own convolution (STU-Net, SwinUNETR) loses nothing, and gains 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,22 @@ from numpy.typing import NDArray
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import QuantizationError, UnavailableError
 from harness.requests import Quantized
+from harness.types import GraphNode
 
 _FILE = "quantized.xml"
 
 # Between the last addition and the logits there is the head and what acts on each voxel alone.
 _HEAD_OPS = frozenset({"Convolution", "LeakyRelu", "PRelu", "Relu"})
+
+_WEIGHTED_OPS = frozenset(
+    {
+        "Convolution",
+        "ConvolutionBackpropData",
+        "GroupConvolution",
+        "GroupConvolutionBackpropData",
+        "MatMul",
+    }
+)
 
 
 class Nncf:
@@ -40,7 +51,12 @@ class Nncf:
         self._keep_last_addition = keep_last_addition
 
     def quantize(
-        self, onnx: Path, images: NDArray[np.float32], method: str, folder: Path
+        self,
+        onnx: Path,
+        images: NDArray[np.float32],
+        method: str,
+        folder: Path,
+        float_layers: Sequence[GraphNode],
     ) -> Quantized:
         """Write ``quantized.xml`` and ``quantized.bin``."""
         del method  # NNCF has one; the spec refused every other name
@@ -54,13 +70,14 @@ class Nncf:
             raise UnavailableError(msg) from error
         samples = [image[None] for image in images]
         model = ov.Core().read_model(onnx)
-        kept = last_additions(model) if self._keep_last_addition else ()
+        kept = [operation_of(node, model) for node in float_layers]
+        kept += last_additions(model) if self._keep_last_addition else ()
         try:
             quantized = nncf.quantize(
                 model,
                 nncf.Dataset(samples),
                 subset_size=len(samples),
-                ignored_scope=nncf.IgnoredScope(names=list(kept)),
+                ignored_scope=nncf.IgnoredScope(names=kept),
                 advanced_parameters=AdvancedQuantizationParameters(
                     backend_params={BackendParameters.COMPRESS_WEIGHTS: False}
                 ),
@@ -71,6 +88,24 @@ class Nncf:
         nodes = sum(op.get_type_name() == "FakeQuantize" for op in quantized.get_ops())
         ov.save_model(quantized, folder / _FILE, compress_to_fp16=False)
         return Quantized(format="openvino-ir", file=_FILE, quantize_nodes=nodes)
+
+
+def operation_of(node: GraphNode, model: Any) -> str:
+    """The name of the weighted OpenVINO operation that an ONNX node became.
+
+    Of a node with a bias, its name goes to the addition, and the convolution above gets another one.
+
+    Raises:
+        QuantizationError: OpenVINO has no such operation.
+    """
+    known = {operation.get_friendly_name(): operation for operation in model.get_ops()}
+    for found in (known[name] for name in (node.name, *node.outputs) if name in known):
+        biased = found.get_type_name() == "Add"
+        weighted = found.input_value(0).get_node() if biased else found
+        if weighted.get_type_name() in _WEIGHTED_OPS:
+            return str(weighted.get_friendly_name())
+    msg = f"OpenVINO has no operation for the layer {node.name}; it cannot be left in float"
+    raise QuantizationError(msg)
 
 
 def last_additions(model: Any) -> tuple[str, ...]:

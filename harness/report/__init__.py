@@ -1,1 +1,1 @@
-"""What people see of a run: progress, tables."""
+"""What people see of a run: progress, tables, pages with charts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ _DASH = "–"
 _MB = 1e6
 _MIB = 2**20
 _WIDE = 150  # columns that every column of the table needs
+_NOTABLE_LOAD = 0.1
 _MOST_CLASSES = 4  # the record has them all
 
 
@@ -43,6 +44,13 @@ def print_record(console: Console, record: RunRecord) -> None:
             console.print(f"  {case.error or case.reason}", highlight=False)
     if record.config.get("classes") == "paper":
         console.print(_footnote(record), highlight=False, soft_wrap=True)
+    busy = busy_share(record)
+    if busy > _NOTABLE_LOAD:
+        console.print(
+            f"the host was busy: others took up to {busy:.0%} of the cores' time while engines were timed",
+            style="yellow",
+            highlight=False,
+        )
     share = timing.inference_s / timing.wall_s if timing.wall_s else 0.0
     console.print(
         f"{environment.cpu}, {environment.threads} threads, {' '.join(environment.isa)}; "
@@ -51,6 +59,12 @@ def print_record(console: Console, record: RunRecord) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def busy_share(record: RunRecord) -> float:
+    """The largest share of the cores' time that others had during the timed inferences of a launch."""
+    loads = [launch.load for case in record.cases for launch in case.launches]
+    return max((load.steal + load.foreign for load in loads if load is not None), default=0.0)
 
 
 def build_table(record: RunRecord, *, wide: bool) -> Table:
@@ -136,6 +150,12 @@ _COLUMNS = (
         essential=False,
     ),
 )
+
+
+def cells(case: CaseResult, headings: Sequence[str]) -> tuple[str, ...]:
+    """What a case has under those headings of the table; ratios are not among them."""
+    columns = {column.heading: column for column in _COLUMNS}
+    return tuple(columns[heading].cell(case, None) for heading in headings)
 
 
 def _footnote(record: RunRecord) -> str:

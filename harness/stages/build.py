@@ -27,7 +27,7 @@ def build(request: BuildRequest) -> Built:
     backend = backends.load(request.backend)
     probe = backend.probe()  # imports the SDK, which is not part of the build time
     backends.require(request.backend, request.options.precision, probe)
-    if is_quantized_onnx(request):
+    if request.lint and is_quantized_onnx(request):
         refuse(request.source, lint_file(Path(request.source)).findings)
     start = time.perf_counter()
     engine = backend.build(request.source, request.options)

@@ -23,7 +23,7 @@ def quantize(request: QuantizeRequest) -> Quantized:
     images = np.load(request.images, allow_pickle=False)
     check_images(images, request.images)
     result = quantizers.load(spec.name).quantize(
-        Path(request.onnx), images, method, Path(request.folder)
+        Path(request.onnx), images, method, Path(request.folder), request.float_layers
     )
     if result.quantize_nodes == 0:
         msg = f"{spec.title} quantized nothing in {request.onnx}: no quantize node in its output"

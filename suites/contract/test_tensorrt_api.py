@@ -57,6 +57,10 @@ def test_flags_are_the_versions_own(described: Description) -> None:
     assert flags["strongly_typed"] == (1 if described["version"].startswith("10.") else 0)
 
 
+def test_the_profiler_derives_from_the_versions_own(described: Description) -> None:
+    assert described["profiled"] == {"conv": 1_500_000}
+
+
 def test_what_is_missing_is_seen(bindings: Path) -> None:
     api = ask(bindings, ["Builder.no_such_method", "BuilderFlag.NO_SUCH_FLAG", "Builder"])["api"]
     assert [found is None for found in api.values()] == [True, True, False]
@@ -69,7 +73,7 @@ def test_the_list_holds_what_the_backend_cannot_do_without() -> None:
         "OnnxParser.parse_from_file", "ParserError.node_operator", "BuilderFlag.TF32",
         "IBuilderConfig.profiling_verbosity", "IBuilderConfig.set_timing_cache",
         "Runtime.deserialize_cuda_engine", "ICudaEngine.device_memory_size_v2",
-        "IExecutionContext.execute_async_v3", "EngineInspector.get_engine_information",
+        "IExecutionContext.execute_async_v3", "IExecutionContext.profiler", "IProfiler", "EngineInspector.get_engine_information",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IOptimizationProfile.set_shape",
     }  # fmt: skip
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness import pairing
 from harness.config import RunConfig
+from suites.unit.gate_site import Site, accepted_in, config_in
 
 
 @pytest.fixture
 def fake_config(tmp_path: Path) -> RunConfig:
     """Every precision of the fake backend on tiny phantoms, in two launches."""
-    return RunConfig(
-        models=("unet",),
-        task="phantom-mini",
-        backends=("fake",),
-        launches=2,
-        min_samples=2,
-        max_samples=3,
-        seconds_per_launch=0.0,
-        time_limit_s=60.0,
-        cache_dir=tmp_path / "cache",
-    ).check()
+    return replace(config_in(tmp_path), launches=2)
 
 
 @pytest.fixture
@@ -40,3 +34,30 @@ def modules_after() -> Callable[[str], set[str]]:
         )
 
     return modules
+
+
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Site]:
+    """By fault: every precision accepted without it, then measured with it; only to be copied."""
+
+    @functools.cache
+    def site_of(fault: str) -> Site:
+        folder = tmp_path_factory.mktemp("site")
+        return site_of("").copied(folder).measured(fault) if fault else accepted_in(folder)
+
+    return site_of
+
+
+@pytest.fixture
+def site_of(
+    sites: Callable[[str], Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Site]:
+    """A copy by fault; paired launches stop at the fewest samples."""
+    monkeypatch.setattr(pairing, "_SECONDS", 0.0)
+    return lambda fault: sites(fault).copied(tmp_path)
+
+
+@pytest.fixture
+def site(site_of: Callable[[str], Site]) -> Site:
+    """A copy of the one without a fault."""
+    return site_of("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness import backends
 from harness.backends import Backend
+from harness.backends.base import LayerTimes
+from harness.backends.onnxruntime import _kernel_times
 from harness.coverage import measure_coverage
 from harness.errors import BuildError, UnavailableError
 from harness.graph import read_graph
@@ -95,6 +98,48 @@ def test_every_weighted_node_is_mapped_and_float(backend: Backend, network: Path
     session.close()
 
 
+def test_a_profiled_engine_tells_the_time_of_each_layer(backend: Backend, network: Path) -> None:
+    engine = backend.build(str(network), options("fp32"))
+    session = backend.load(engine, replace(options("fp32"), profiled=True))
+    (output, _), *_ = [session.infer(image()) for _ in range(3)]
+    np.testing.assert_allclose(as_float32(output), reference(network), rtol=1e-4, atol=1e-4)
+    times_ns = session.layer_times_ns()
+    assert times_ns is not None
+    assert {layer.name for layer in session.layers() or ()} <= set(times_ns)
+    assert all(elapsed_ns >= 0 for elapsed_ns in times_ns.values())
+    session.close()
+
+
+def test_an_engine_that_is_not_profiled_tells_no_times(backend: Backend, network: Path) -> None:
+    session = backend.load(backend.build(str(network), options("fp32")), options("fp32"))
+    session.infer(image())
+    assert session.layer_times_ns() is None
+    session.close()
+
+
+def test_the_time_of_a_layer_is_its_median_over_inferences() -> None:
+    times = LayerTimes()
+    for first, second in ((90, 1), (10, 2), (11, 3)):
+        times.add([("conv", first), ("split", second), ("split", second)])
+    assert times.medians() == {"conv": 11, "split": 4}
+
+
+def test_onnx_runtimes_events_are_read_inference_by_inference() -> None:
+    run = [
+        {"cat": "Session", "name": "model_loading", "ts": 0, "dur": 9},
+        *(
+            event
+            for start, dur in ((10, 9), (30, 4), (50, 5))
+            for event in (
+                {"cat": "Session", "name": "model_run", "ts": start, "dur": 19},
+                {"cat": "Node", "name": "conv_kernel_time", "ts": start + 1, "dur": dur},
+                {"cat": "Node", "name": "conv_fence_before", "ts": start, "dur": 1},
+            )
+        ),
+    ]
+    assert _kernel_times(run) == {"conv": 5_000}
+
+
 @pytest.mark.parametrize("damage", ["garbage", "empty", "half"])
 def test_bytes_that_are_no_engine_are_refused(backend: Backend, network: Path, damage: str) -> None:
     whole = backend.build(str(network), options("fp32"))
@@ -108,6 +153,13 @@ def test_a_graph_that_is_none_is_refused(backend: Backend, tmp_path: Path) -> No
     path.write_bytes(b"not a graph")
     with pytest.raises(BuildError):
         backend.build(str(path), options("fp32"))
+
+
+def test_a_graph_of_a_later_release_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "quantized.xml"
+    path.write_text('<net name="x" version="99"><layers/></net>')
+    with pytest.raises(BuildError, match=r"older than the one that wrote.*--quantizer modelopt"):
+        backends.load("openvino").build(str(path), options("int8"))
 
 
 def test_bf16_runs_or_is_refused_with_a_reason(network: Path) -> None:

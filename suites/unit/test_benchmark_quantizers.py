@@ -197,12 +197,12 @@ def test_a_default_that_fails_leaves_the_others(
 ) -> None:
     int8_launches = 0
 
-    def crash_in_the_third(job: Any, request: Any, limits: Any) -> Any:
+    def crash_in_the_third(job: Any, request: Any, *rest: Any) -> Any:
         nonlocal int8_launches
         if job.name == "run" and request.options.precision == "int8":
             int8_launches += 1  # in the first round the third is ModelOpt's
             monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=crash" if int8_launches == 3 else "")
-        return launcher.run_job(job, request, limits)
+        return launcher.run_job(job, request, *rest)
 
     monkeypatch.setattr(pipeline, "run_job", crash_in_the_third)
     record = quantizers.measure(fake_config, Silent())

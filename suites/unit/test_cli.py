@@ -229,10 +229,11 @@ def test_a_bug_does_not_look_like_a_regression(
     assert "ZeroDivisionError: a bug" in capsys.readouterr().err
 
 
-def test_two_runs_at_once_keep_two_records(tmp_path: Path) -> None:
+def test_two_runs_at_once_keep_two_records_and_two_reports(tmp_path: Path) -> None:
     for _ in range(2):
         main(["bench", *FAKE, "--precisions", "fp32"])
-    assert len(list((tmp_path / "records").iterdir())) == 2
+    suffixes = sorted(path.suffix for path in (tmp_path / "records").iterdir())
+    assert suffixes == [".html", ".html", ".json", ".json"]
 
 
 def test_a_model_that_cannot_take_the_tasks_patches_is_usage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,11 +20,11 @@ from harness.config import RunConfig
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.gpu_facts import contamination, gpu_facts, gpu_memory
 from harness.gpu_monitor import GpuMonitor
-from harness.nvml import Identity, open_device
+from harness.nvml import GpuSample, Identity, open_device
 from harness.ratios import ratios_of
 from harness.report.progress import Silent
 from harness.requests import Probe, RunResult
-from harness.types import CaseResult, GpuFacts, GpuProcess, GpuSample, Phases, RunRecord
+from harness.types import CaseResult, GpuFacts, GpuProcess, Phases, RunRecord
 from suites.unit.fake_nvml import HW_THERMAL, IDLE, MIB, POWER_CAP, UUIDS, FakeNvml
 
 IDENTITY = Identity(name="Fake", uuid="GPU-1", memory_bytes=None, persistence=None)
@@ -226,14 +227,16 @@ class Gpu:
     def processes(self) -> list[tuple[int, int]]:
         return [] if self.pid is None or self.hidden else [(self.pid, 100 * MIB)]
 
-    def run_job(self, job: Any, request: Any, limits: Any, watch: Any = None) -> Any:
+    def run_job(
+        self, job: Any, request: Any, limits: Any, python: str = sys.executable, watch: Any = None
+    ) -> Any:
         if job.name == "run":
             assert watch is not None
             matches = request.options.precision == self.precision
             self.nvml.reasons = self.bits if matches else IDLE
             watch = self.knowing_the_pid(watch)
         start = time.monotonic_ns()
-        result = launcher.run_job(job, request, limits, watch=watch)
+        result = launcher.run_job(job, request, limits, python, watch)
         if isinstance(result, Probe):
             return replace(result, accelerator=UUIDS[0])
         return self.with_phases(result, start) if isinstance(result, RunResult) else result

@@ -127,12 +127,12 @@ def test_a_crash_in_a_later_launch_leaves_no_certificate(
 ) -> None:
     launches = 0
 
-    def crash_in_the_second(job: Any, request: Any, limits: Any) -> Any:
+    def crash_in_the_second(job: Any, request: Any, *rest: Any) -> Any:
         nonlocal launches
         if job.name == "run" and request.options.precision == "int8":
             launches += 1
             monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=crash" if launches == 2 else "")
-        return launcher.run_job(job, request, limits)
+        return launcher.run_job(job, request, *rest)
 
     monkeypatch.setattr(pipeline, "run_job", crash_in_the_second)
     row = rows(bench(fake_config))["int8"]
@@ -145,10 +145,10 @@ def test_a_crash_in_a_later_launch_leaves_no_certificate(
 def test_a_wrong_output_of_a_later_launch_fails_the_case(
     fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
 ) -> None:
-    def wrong_unless_evaluating(job: Any, request: Any, limits: Any) -> Any:
+    def wrong_unless_evaluating(job: Any, request: Any, *rest: Any) -> Any:
         later = job.name == "run" and not request.evaluate
         monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}" if later else "")
-        return launcher.run_job(job, request, limits)
+        return launcher.run_job(job, request, *rest)
 
     monkeypatch.setattr(pipeline, "run_job", wrong_unless_evaluating)
     row = rows(bench(fake_config))["int8"]

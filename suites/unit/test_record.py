@@ -256,7 +256,7 @@ def test_any_record_reads_back_equal(file: Path, drawn: RunRecord) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "shown"), [(0, "0"), (2, "2"), ("1", '"1"'), (1.0, "1.0"), (None, "null")]
+    ("version", "shown"), [(0, "0"), (2, "2"), ("1", '"1"'), (1.0, "1.0"), (None, "none")]
 )
 def test_another_schema_is_refused(tmp_path: Path, version: object, shown: str) -> None:
     path = _changed(tmp_path, lambda data: data.update(schema_version=version))

@@ -1,0 +1,99 @@
+"""Make a page of charts and tables, or Markdown for a pull request, from a record of any kind."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness import record
+from harness.errors import ArtifactError, UsageError
+from harness.files import check_writable, write_atomic
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The record and where to write what."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="of a run, a gate or a comparison")
+    parser.add_argument("--html", type=Path, help="default, without --markdown: FILE with .html")
+    parser.add_argument("--markdown", metavar="FILE", help="a file, or - for standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when the report was written; what it says of the run changes no code."""
+    from harness.report.documents import html_of
+    from harness.report.markdown import markdown_of
+    from harness.report.paper import read_paper
+
+    found, paper = record.read_any(options.file), read_paper()
+    page, text = _targets(options)
+    if page is not None:
+        write(page, html_of(found, paper), "--html")
+        sys.stderr.write(f"report: {page}\n")
+    if text is not None:
+        write(text, markdown_of(found, paper), "--markdown")
+        sys.stderr.write(f"Markdown: {text}\n")
+    elif options.markdown:
+        sys.stdout.write(markdown_of(found, paper))
+    return 0
+
+
+def check_places(path: Path) -> None:
+    """Find out before the work that a record and its page have a place.
+
+    Raises:
+        ArtifactError: one of them cannot be written.
+    """
+    for target in (path, page_beside(path)):
+        check_writable(target, "--record")
+
+
+def write_with_page(path: Path, found: record.AnyRecord) -> None:
+    """Write a record, and its page beside it.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    from harness.report.documents import html_of
+    from harness.report.paper import read_paper
+
+    record.write(path, found)
+    write(page_beside(path), html_of(found, read_paper()), "--record")
+
+
+def page_beside(path: Path) -> Path:
+    """Where the page of a record goes: beside it, under its name with .html."""
+    return path.with_name(f"{path.name if path.suffix == '.html' else path.stem}.html")
+
+
+def write(path: Path, text: str, option: str) -> None:
+    """Write a report atomically.
+
+    Raises:
+        ArtifactError: the folder cannot be written; names ``option``.
+    """
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        msg = f"the report {path} cannot be written: {error}; choose another place with {option}"
+        raise ArtifactError(msg) from error
+
+
+def _targets(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """The files to write, checked; standard output is none of them.
+
+    Raises:
+        UsageError: a report would replace the record or the other report.
+    """
+    page: Path | None = options.html
+    if page is None and options.markdown is None:
+        page = page_beside(options.file)
+    text = Path(options.markdown) if options.markdown not in {None, "-"} else None
+    targets = [path for path in (page, text) if path is not None]
+    resolved = [path.resolve() for path in (options.file, *targets)]
+    if len(set(resolved)) != len(resolved):
+        msg = f"{options.file} and its reports must be different files; name others with --html or --markdown"
+        raise UsageError(msg)
+    for path, option in ((page, "--html"), (text, "--markdown")):
+        if path is not None:
+            check_writable(path, option)
+    return page, text

@@ -1,0 +1,88 @@
+"""Paired launches of engine files on this host, and what such pairs can tell here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import gate, jobs, layout
+from harness.accepted import AcceptedEngines
+from harness.artifacts import Workshop
+from harness.baseline import Identity
+from harness.launcher import run_job
+from harness.report.progress import Reporter
+from harness.requests import PairRequest
+from harness.types import CaseId, CaseResult
+from harness.verdicts import PairedLaunch, SelfTest
+
+_WARMUPS = 3  # the third inference is steady
+_MIN_PAIRS = 22  # three launches then have the 64 samples that a 90th percentile needs
+_MAX_PAIRS = 400
+_SECONDS = 6.0  # of a fast engine's many samples some are undisturbed
+
+
+def engine_path(row: CaseResult, cache_root: Path) -> Path:
+    """Where the cache has the engine of a built row."""
+    assert row.engine_key is not None
+    return cache_root / "engine" / row.engine_key / layout.ENGINE
+
+
+class Pairing:
+    """Makes paired launches; ``inference_s`` adds up what the engines computed in them."""
+
+    def __init__(self, workshop: Workshop, reporter: Reporter) -> None:
+        self._workshop = workshop
+        self._reporter = reporter
+        self._engines = AcceptedEngines(workshop.config.cache_root)
+        self.inference_s = 0.0
+
+    def until_decided(
+        self, case: CaseId, a: Path, b: Path, tolerance: float, how: str
+    ) -> tuple[PairedLaunch, ...]:
+        """Launches until one side of the tolerance leads, or no more are worth it.
+
+        Raises:
+            HarnessError: an engine was refused, or a worker lost.
+        """
+        pairs: list[PairedLaunch] = []
+        while gate.needs_more_pairs(pairs, tolerance=tolerance):
+            pairs.append(self._launch(case, a, b, len(pairs), how))
+        return tuple(pairs)
+
+    def self_test(
+        self, identity: Identity, sha256: str, engine: Path, *, fresh: bool = False
+    ) -> SelfTest:
+        """What this host can tell with an engine: from the cache, or made now.
+
+        Raises:
+            HarnessError: the engine was refused, or a worker lost.
+        """
+        known = None if fresh else self._engines.self_test(identity, sha256)
+        if known is not None:
+            return known
+        how = "beside itself, for what this host can tell"
+        pairs = [
+            self._launch(identity.case, engine, engine, number, how)
+            for number in range(gate.SELF_TEST_LAUNCHES)
+        ]
+        made = gate.self_test(sha256, pairs)
+        self._engines.keep_self_test(identity, made)
+        return made
+
+    def _launch(self, case: CaseId, a: Path, b: Path, number: int, how: str) -> PairedLaunch:
+        """One process; every second one loads B first."""
+        self._reporter.say(f"timing {case} {how}, launch {number + 1}")
+        request = PairRequest(
+            backend=case.backend,
+            options=self._workshop.options(case),
+            engine_a=str(a),
+            engine_b=str(b),
+            b_first=number % 2 == 1,
+            images=str(self._workshop.patches().path(layout.EVALUATION_IMAGES)),
+            warmups=_WARMUPS,
+            min_pairs=_MIN_PAIRS,
+            max_pairs=_MAX_PAIRS,
+            seconds=_SECONDS,
+        )
+        pair = run_job(jobs.PAIR, request, self._workshop.limits)
+        self.inference_s += (sum(pair.a_ns) + sum(pair.b_ns)) / 1e9
+        return pair

@@ -1,0 +1,211 @@
+"""Composes the comparison of two interpreters: the same cases under two versions of a runtime.
+
+Patches, weights and graphs are made once, by the interpreter that runs VoxGate; each side builds and
+runs its engines from the same files. Launches alternate A B B A, since noise sits between processes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from harness import __version__, datasets, jobs, layout, pipeline
+from harness.alternating import LAUNCHES, MORE_LAUNCHES, needs_more_launches
+from harness.artifacts import Workshop
+from harness.cache import Cache
+from harness.compare import Evidence, compare_runs, label_agreement, runtimes
+from harness.config import RunConfig
+from harness.environment import read_environment
+from harness.errors import HarnessError
+from harness.interpreter import Interpreter, find, own
+from harness.launcher import run_job
+from harness.pipeline import CaseRun
+from harness.ratios import ratios_of
+from harness.record import SCHEMA_VERSION
+from harness.report.progress import Reporter
+from harness.requests import Probe, ProfileRequest
+from harness.types import RunRecord, Timing
+from harness.verdicts import ComparisonRecord, gravest
+
+# Loads a side, alternating like launches: a slow half minute of the host must not fall on one alone.
+_PROFILES = 4
+_PROFILED_INFERENCES = 3
+
+Pair = tuple[CaseRun, CaseRun]
+Times = dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Side:
+    """A or B: its interpreter, what its runtimes say of themselves, and its cases."""
+
+    interpreter: Interpreter
+    probes: dict[str, Probe | HarnessError]
+    runs: list[CaseRun]
+
+
+def compare_interpreters(
+    config: RunConfig, pythons: tuple[str, str], reporter: Reporter
+) -> ComparisonRecord:
+    """Build and measure every case under both interpreters, and judge B against A.
+
+    Raises:
+        UsageError: a path is no Python, or one that is too old.
+        UnavailableError: an interpreter lacks what workers import.
+    """
+    started, start = datetime.now(UTC), time.monotonic()
+    interpreters = [find(python, config.backends) for python in pythons]
+    shared = pipeline.make_workshop(config, Cache(config.cache_root), reporter.say)
+    reporter.begin(2 * len(config.cases()) * (1 + config.launches + _PROFILES))
+    with tempfile.TemporaryDirectory(prefix="voxgate-compare-") as folder:
+        a, b = (
+            _side(letter, shared.under(interpreter), Path(folder), reporter)
+            for letter, interpreter in zip("AB", interpreters, strict=True)
+        )
+        pairs = list(zip(a.runs, b.runs, strict=True))
+        inference_s = _measure(pairs, a, b, reporter)
+        evidence = {pair[0].case: _evidence(pair, reporter) for pair in pairs}
+    timing = pipeline.timing_since(started, start, inference_s, shared.cache)
+    run_a, run_b = (_run_record(side, config, timing) for side in (a, b))
+    cases = compare_runs(run_a, run_b, evidence)
+    return ComparisonRecord(
+        kind="comparison",
+        schema_version=SCHEMA_VERSION,
+        voxgate=__version__,
+        title_a=runtimes(run_a.environment, a.interpreter.path),
+        title_b=runtimes(run_b.environment, b.interpreter.path),
+        outcome=gravest(case.outcome for case in cases),
+        cases=cases,
+        a=run_a,
+        b=run_b,
+        timing=timing,
+    )
+
+
+def _side(letter: str, workshop: Workshop, folder: Path, reporter: Reporter) -> _Side:
+    config, python = workshop.config, workshop.interpreter.path
+    runs = [
+        CaseRun(
+            case,
+            workshop,
+            title=f"{case} on {letter}",
+            predictions=str(folder / f"{letter}-{number}.npy"),
+        )
+        for number, case in enumerate(config.cases())
+    ]
+    probes = pipeline.probe_backends(config, workshop.limits, reporter, python)
+    return _Side(interpreter=workshop.interpreter, probes=probes, runs=runs)
+
+
+def _measure(pairs: Sequence[Pair], a: _Side, b: _Side, reporter: Reporter) -> float:
+    """Engines first, then launches, then more of them where those do not decide."""
+    for pair in pairs:
+        for side, run in zip((a, b), pair, strict=True):
+            pipeline.build(run, side.probes[run.case.backend])
+            reporter.advance()
+    inference_s = 0.0
+    for model in dict.fromkeys(run.case.model for run in a.runs):
+        # Neighbours in a list that is measured forwards and backwards in turn: A B B A.
+        group = [run for pair in pairs for run in pair if run.case.model == model]
+        inference_s += pipeline.measure(group, reporter)
+    for pair in pairs:
+        if _is_undecided(pair):
+            reporter.say(f"{pair[0].case} is not decided yet; launching both more often")
+            inference_s += pipeline.measure(pair, reporter, MORE_LAUNCHES)
+    return inference_s
+
+
+def _is_undecided(pair: Pair) -> bool:
+    """Whether the launches of both sides do not decide, and more of them are worth it."""
+    samples = [[result.launch.samples_ns for result in run.launches] for run in pair]
+    enough = min(len(launches) for launches in samples) >= LAUNCHES
+    return enough and all(run.alive for run in pair) and needs_more_launches(*samples)
+
+
+def _evidence(pair: Pair, reporter: Reporter) -> Evidence:
+    """Predicted labels side by side, and the time of each layer from loads of their own."""
+    a, b = pair
+    if not (a.alive and b.alive):
+        return Evidence()
+    labels = [np.load(run.predictions, allow_pickle=False) for run in pair]
+    agreement, dice = label_agreement(labels[0], labels[1], _class_names(a))
+    times_ns, unsaid = _profile(pair, reporter)
+    return Evidence(agreement=agreement, agreement_dice=dice, times_ns=times_ns, unsaid=unsaid)
+
+
+def _class_names(run: CaseRun) -> tuple[str, ...]:
+    config = run.workshop.config
+    if config.classes == "task":
+        return datasets.get(run.case.task).classes
+    return tuple(f"class {number}" for number in range(config.class_count(run.case.model)))
+
+
+def _profile(
+    pair: Pair, reporter: Reporter
+) -> tuple[tuple[Times | None, Times | None], tuple[str, ...]]:
+    """The fastest load of each layer on both sides; what could not be timed is said, not failed."""
+    found: dict[int, list[Times]] = {0: [], 1: []}
+    unsaid: dict[str, None] = {}
+    for number in range(_PROFILES):
+        for side in (0, 1) if number % 2 == 0 else (1, 0):
+            reporter.say(f"timing the layers of {pair[side]}")
+            try:
+                times_ns = _layer_times_ns(pair[side])
+            except HarnessError as error:
+                unsaid[f"time of single layers on {'AB'[side]}: {error}"] = None
+            else:
+                if times_ns is None:
+                    unsaid[f"time of single layers: {pair[side].case.backend} does not tell"] = None
+                found[side] += [] if times_ns is None else [times_ns]
+            reporter.advance()
+    return (_fastest(found[0]), _fastest(found[1])), tuple(unsaid)
+
+
+def _layer_times_ns(run: CaseRun) -> Times | None:
+    assert run.engine is not None
+    workshop = run.workshop
+    request = ProfileRequest(
+        backend=run.case.backend,
+        options=workshop.options(run.case),
+        engine=str(run.engine.path(layout.ENGINE)),
+        images=str(workshop.patches().path(layout.EVALUATION_IMAGES)),
+        inferences=_PROFILED_INFERENCES,
+    )
+    return run_job(jobs.PROFILE, request, workshop.limits, workshop.interpreter.path).times_ns
+
+
+def _fastest(loads: Sequence[Times]) -> Times | None:
+    """The least time of each layer over several loads; None without any."""
+    names = dict.fromkeys(name for load in loads for name in load)
+    return {name: min(load[name] for load in loads if name in load) for name in names} or None
+
+
+def _run_record(side: _Side, config: RunConfig, timing: Timing) -> RunRecord:
+    """One side as a run of its own; ``timing`` is of the whole comparison."""
+    rows = pipeline.results_of(side.runs)
+    found = {
+        name: probe.version
+        for name, probe in side.probes.items()
+        if isinstance(probe, Probe) and probe.available
+    }
+    maker = own()
+    made_by = {"python": maker.version, "packages": maker.packages}
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        voxgate=__version__,
+        environment=replace(
+            read_environment(config.thread_count, found),
+            python=side.interpreter.version,
+            packages=side.interpreter.packages,
+        ),
+        config=config.facts() | {"graphs_made_by": made_by},
+        cases=rows,
+        ratios=ratios_of(rows),
+        timing=timing,
+    )
