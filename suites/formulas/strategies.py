@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from harness import formulas
-from harness.grids import ROUNDINGS, Grid, Rounding
+from harness.grids import ROUNDINGS, Grid, Rounding, along
 
 Float32 = NDArray[np.float32]
 
@@ -151,6 +151,15 @@ def slack(x: Float32) -> NDArray[np.float64]:
     Below the normal numbers they round by half a subnormal instead.
     """
     return np.abs(x.astype(np.float64)) * 2.0**-22 + 2 * SUBNORMAL
+
+
+def range_slack(x: Float32, grid: Grid) -> NDArray[np.float64]:
+    """Slack for x in its calibrated range: the step is rounded, too, and a code counts many of it.
+
+    So the end of the range farther from zero decides, not x.
+    """
+    codes = np.float32(grid.highest - grid.lowest)
+    return slack(x) + slack(along(grid.scale * codes, x.shape, grid))
 
 
 @st.composite

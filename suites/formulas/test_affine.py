@@ -21,6 +21,7 @@ from suites.formulas.strategies import (
     affine_grids,
     error_of,
     grids_and_values,
+    range_slack,
     ranges,
     ranges_near_zero,
     singles,
@@ -83,9 +84,7 @@ def test_the_error_inside_the_range_is_half_a_step(
     low, high = bounds
     grid = formulas.affine_grid(low, high, bits, rounding=rounding)
     x = np.asarray([low, high, *[low + share * (high - low) for share in shares]], np.float32)
-    assert np.all(
-        error_of(x, grid) <= float(grid.scale) / 2 + slack(x) + slack(grid.scale * 2**bits)
-    )
+    assert np.all(error_of(x, grid) <= float(grid.scale) / 2 + range_slack(x, grid))
 
 
 @examples

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
 from harness import formulas
-from harness.grids import Grid
+from harness.grids import Grid, along
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (
     BITS,
@@ -18,8 +18,8 @@ from suites.formulas.strategies import (
     Float32,
     channel_grids,
     error_of,
+    range_slack,
     singles,
-    slack,
     tensors_and_axes,
 )
 
@@ -102,9 +102,21 @@ def test_the_range_of_a_channel(drawn: Drawn) -> None:
 @given(drawn=tensors_and_axes(), data=st.data())
 def test_calibrated_channels_move_by_half_their_step(drawn: Drawn, data: DataObject) -> None:
     x, axis = drawn
-    grid = data.draw(channel_grids(x, axis))
-    step = grid.scale.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
-    assert np.all(error_of(x, grid) <= step.astype(np.float64) / 2 + slack(x))
+    assert_moved_by_half_a_step(x, data.draw(channel_grids(x, axis)))
+
+
+def assert_moved_by_half_a_step(x: Float32, grid: Grid) -> None:
+    steps = along(grid.scale, x.shape, grid)
+    assert np.all(error_of(x, grid) <= steps.astype(np.float64) / 2 + range_slack(x, grid))
+
+
+def test_the_shorter_side_of_a_range_pays_for_the_step_of_the_whole() -> None:
+    """x_max = 10.6 of a range 606 wide: the step's own rounding, times 65535, is the range's."""
+    x = singles([[-595.20789, 10.579451], [-1.2900865e-04, 1.2734375e-03]])
+    low, high = formulas.value_range(x, 0)
+    assert_moved_by_half_a_step(
+        x, formulas.affine_grid(low, high, 16, axis=0, include_zero=True, rounding="half-away")
+    )
 
 
 @examples
@@ -116,7 +128,7 @@ def test_one_step_a_channel_is_never_greater(drawn: Drawn, bits: int, *, symmetr
         fine.scale[x.any(tuple(i for i in range(x.ndim) if i != axis % x.ndim))] <= coarse.scale
     )
     # So the greatest error is at most what one step for all could have cost.
-    assert np.all(error_of(x, fine) <= float(coarse.scale) / 2 + slack(x))
+    assert np.all(error_of(x, fine) <= float(coarse.scale) / 2 + range_slack(x, coarse))
 
 
 @examples
