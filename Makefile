@@ -8,6 +8,9 @@ BACKENDS ?= openvino,onnxruntime,pytorch
 # What a push is tested with; a nightly run takes all networks, MODELS= names them.
 MODELS ?= unet
 INSTALLED := $(VENV)/.installed
+PYTEST := $(VENV)/bin/python -m pytest --timeout 1200
+PIPELINE = --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2
+APART := suites/unit suites/formulas suites/contract
 # What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
 # TensorRT-RTX's libraries, 146 MB. Without them these tests are skipped and say so.
 CONTRACT := suites/contract/bindings.txt $(if $(CI),suites/contract/rtx.txt)
@@ -26,8 +29,14 @@ bench-quantizers: $(INSTALLED)
 bench-gate: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.gate_rules $(ARGS)
 
+# First what measures nothing, two files at a time; then the real pipeline, alone. With ARGS both in one.
 test: $(INSTALLED) lint $(FETCHED) $(OTHER:%=%/.installed)
-	$(VENV)/bin/python -m pytest --timeout 1200 --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2 $(ARGS)
+ifeq ($(ARGS),)
+	@$(PYTEST) -n 2 --dist loadfile --benchmark-disable $(APART); apart=$$?; \
+		$(PYTEST) $(PIPELINE) $(APART:%=--ignore %) && exit $$apart
+else
+	$(PYTEST) $(PIPELINE) $(ARGS)
+endif
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -17,6 +17,8 @@ SUITES = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setenv("VOXGATE_CACHE", str(pytester.path / "cache"))
+    # In a process that pytest-xdist started, pytest-benchmark would take the inner run for one, too.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     for suite in SUITES.glob("test_*.py"):
         (pytester.path / suite.name).write_text(suite.read_text())
     return Runner(pytester)
