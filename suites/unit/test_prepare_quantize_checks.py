@@ -138,8 +138,12 @@ def test_empty_method_means_the_default(quantizer: str, default: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantizer", "method"), [("nncf", "min-max"), ("modelopt", "max"), ("modelopt", "entropy")]
-)
+    ("quantizer", "method"),
+    [
+        ("nncf", "min-max"), ("nncf", "max"), ("nncf", "percentile"), ("nncf-default", "min-max"),
+        ("modelopt", "max"), ("modelopt", "entropy"),
+    ],
+)  # fmt: skip
 def test_known_method_is_kept(quantizer: str, method: str) -> None:
     assert quantizers.get(quantizer).check_method(method) == method
 
@@ -151,10 +155,15 @@ def test_method_that_modelopt_would_replace_by_another_is_refused(method: str) -
     assert "Choose from: entropy, max." in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["max", "entropy", "percentile"])
+@pytest.mark.parametrize("method", ["entropy", "mse", "quantile", "Max", " "])
 def test_method_that_nncf_does_not_have_is_refused(method: str) -> None:
-    with pytest.raises(UsageError, match=r"Choose from: min-max\."):
+    with pytest.raises(UsageError, match=r"Choose from: max, min-max, percentile\."):
         quantizers.get("nncf").check_method(method)
+
+
+def test_nncf_as_it_comes_has_its_default_alone() -> None:
+    with pytest.raises(UsageError, match=r"Choose from: min-max\."):
+        quantizers.get("nncf-default").check_method("max")
 
 
 def test_unknown_quantizer_lists_the_known_ones() -> None:
