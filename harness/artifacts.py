@@ -14,6 +14,7 @@ from typing import TypeVar
 from harness import backends, datasets, jobs, layout, models, quantizers
 from harness.cache import Artifact, Cache
 from harness.config import RunConfig
+from harness.datasets.volumes import volume_files
 from harness.environment import cpu_model, gpu_identity, isa_flags, versions
 from harness.errors import ArtifactError, HarnessError, look_up
 from harness.files import sha256_file
@@ -23,6 +24,8 @@ from harness.launcher import Limits, run_job
 from harness.requests import (
     BuildRequest,
     Built,
+    Calibrated,
+    CalibrateRequest,
     EngineOptions,
     Expanded,
     ExpandRequest,
@@ -85,6 +88,51 @@ class Workshop:
             ("patches",), lambda: self.cache.get_or_make("patches", inputs, Prepared, make)
         )
 
+    def calibration(self) -> Artifact[Calibrated]:
+        """The images to calibrate on: the task's fixed ones, drawn ones, or a user's."""
+        config, dataset = self.config, datasets.get(self.config.task)
+
+        def create() -> Artifact[Calibrated]:
+            patches = self.patches()
+            inputs: dict[str, object] = {
+                "task": dataset.name,
+                "evaluation": patches.digest,
+                "patches": config.calibration_patches,
+                "seed": config.drawn_by,
+                "volumes": self._volumes(),
+                "code": source_fingerprint("datasets", "stages/calibrate.py", "calibration.py"),
+                "packages": versions(dataset.packages),
+            }
+
+            def make(folder: Path) -> Calibrated:
+                self.announce(f"preparing the calibration patches of {config.calibration_source}")
+                request = CalibrateRequest(
+                    task=dataset.name,
+                    patches=config.calibration_patches,
+                    seed=config.calibration_seed,
+                    data=str(config.calibration_data or ""),
+                    evaluation=patches.result.evaluation,
+                    evaluation_images=str(patches.path(layout.EVALUATION_IMAGES)),
+                    folder=str(folder),
+                )
+                return run_job(jobs.CALIBRATE, request, self.limits)
+
+            return self.cache.get_or_make("calibration", inputs, Calibrated, make)
+
+        return self._once(("calibration",), create)
+
+    def _volumes(self) -> dict[str, str]:
+        """The hash of every file of the user's folder, by name."""
+        if self.config.calibration_data is None:
+            return {}
+        files = volume_files(self.config.calibration_data)
+        self.announce(f"hashing {len(files)} volumes of {self.config.calibration_source}")
+        try:
+            return {file.name: sha256_file(file) for file in files}
+        except OSError as error:
+            msg = f"a calibration volume cannot be read: {error}"
+            raise ArtifactError(msg) from error
+
     def weights(self, model: str) -> Artifact[Expanded]:
         """The full weights of a model's checkpoint.
 
@@ -144,7 +192,7 @@ class Workshop:
                     task=self.config.task,
                     classes=classes,
                     weights=str(weights.path(layout.WEIGHTS)),
-                    images=str(patches.path(layout.CALIBRATION_IMAGES)),
+                    images=str(patches.path(layout.EXPORT_IMAGES)),
                     folder=str(folder),
                 )
                 return run_job(jobs.EXPORT, request, self.limits)
@@ -159,18 +207,22 @@ class Workshop:
         method = quantizer.check_method(self.config.calibration_method)
 
         def create() -> Artifact[Quantized]:
-            graph, patches = self.onnx(model), self.patches()
+            graph, calibration = self.onnx(model), self.calibration()
             kept = self._float_layers(model)
             inputs: dict[str, object] = {
                 "onnx": graph.digest,
                 "classes": self.config.class_count(model),
-                "patches": patches.digest,
+                "calibration": calibration.digest,
                 "float_layers": sorted(self.config.float_layers),
                 "quantizer": quantizer.name,
                 "method": method,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
                 "code": source_fingerprint(
-                    "quantizers", "stages/quantize.py", "graph.py", "backends/openvino.py"
+                    "quantizers",
+                    "stages/quantize.py",
+                    "graph.py",
+                    "backends/openvino.py",
+                    "calibration.py",
                 ),
                 "packages": versions(quantizer.packages),
             }
@@ -181,7 +233,7 @@ class Workshop:
                     quantizer=quantizer.name,
                     method=method,
                     onnx=str(graph.path(layout.ONNX)),
-                    images=str(patches.path(layout.CALIBRATION_IMAGES)),
+                    images=str(calibration.path(layout.CALIBRATION_IMAGES)),
                     folder=str(folder),
                     float_layers=kept,
                 )

@@ -12,6 +12,7 @@ from typing import Literal
 from harness import backends, datasets, models, quantizers
 from harness.backends import BackendSpec
 from harness.cache import default_root
+from harness.datasets.volumes import volume_files
 from harness.environment import usable_cores
 from harness.errors import UsageError, unknown_name
 from harness.gate import TOLERANCE
@@ -33,6 +34,8 @@ class RunConfig:
     ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
     mean the backend's and the quantizer's default; ``float_layers``, of a single model, are not
     quantized; ``threads`` 0 means every usable core.
+    ``calibration_patches`` 0 means the task's fixed ones or, with ``calibration_data``, a folder of
+    volumes, one a volume; ``calibration_seed`` chooses the patches where there is a choice.
     ``workspace_bytes`` limits a GPU runtime's builder; ``cuda_graph`` replays its launches.
     ``classes`` says whose class count the networks are built with: the task's, or for size, latency
     and memory alone the paper's, which no label fits.
@@ -45,6 +48,9 @@ class RunConfig:
     precisions: tuple[Precision, ...] = ()
     quantizer: str = ""
     calibration_method: str = ""
+    calibration_patches: int = 0
+    calibration_seed: int = 0
+    calibration_data: Path | None = None
     float_layers: tuple[str, ...] = ()
     threads: int = 0
     launches: int = 3
@@ -69,6 +75,17 @@ class RunConfig:
     def thread_count(self) -> int:
         """The number of threads that engines use."""
         return self.threads or usable_cores()
+
+    @property
+    def calibration_source(self) -> str:
+        """The task, or the name of the folder of volumes, without its path."""
+        return self.task if self.calibration_data is None else self.calibration_data.resolve().name
+
+    @property
+    def drawn_by(self) -> int | None:
+        """The seed that chose the calibration patches; None where they are the fixed ones."""
+        fixed = self.calibration_patches == 0 and self.calibration_data is None
+        return None if fixed else self.calibration_seed
 
     def class_count(self, model: str) -> int:
         """How many classes the network of that model has.
@@ -106,6 +123,9 @@ class RunConfig:
             "precisions": list(self.precisions),
             "quantizer": self.quantizer or "default",
             "calibration_method": self.calibration_method or "default",
+            "calibration_patches": self.calibration_patches or "default",
+            "calibration_seed": self.drawn_by,
+            "calibration_source": self.calibration_source,
             "float_layers": list(self.float_layers),
             "threads": self.thread_count,
             "launches": self.launches,
@@ -135,6 +155,7 @@ class RunConfig:
         self._check_method()
         self._check_selection()
         self._check_numbers()
+        self._check_calibration()
         return self
 
     def _check_classes(self) -> None:
@@ -167,6 +188,19 @@ class RunConfig:
             kind = "calibration method"
             raise unknown_name(kind, self.calibration_method, known)
 
+    def _check_calibration(self) -> None:
+        if self.calibration_data is not None:
+            volume_files(self.calibration_data)
+        elif self.calibration_patches > (most := datasets.get(self.task).most_draws):
+            msg = f"{self.task} has {most} patches to calibrate on, not {self.calibration_patches}"
+            raise UsageError(msg)
+        if self.calibration_seed and self.drawn_by is None:
+            msg = (
+                "a calibration seed chooses among patches, and the fixed ones leave no choice; "
+                "name how many to draw (calibration patches), or a folder of volumes"
+            )
+            raise UsageError(msg)
+
     def _check_selection(self) -> None:
         for option in ("models", "backends", "precisions", "float_layers"):
             names: Sequence[str] = getattr(self, option)
@@ -187,7 +221,8 @@ class RunConfig:
     def _check_numbers(self) -> None:
         at_least = {
             "threads": 0, "launches": 1, "warmups": 1, "min_samples": 1, "max_samples": 1,
-            "seconds_per_launch": 0, "time_limit_s": 1,
+            "seconds_per_launch": 0, "time_limit_s": 1, "calibration_patches": 0,
+            "calibration_seed": 0,
         }  # fmt: skip
         for name, lowest in at_least.items():
             value = getattr(self, name)

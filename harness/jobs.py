@@ -42,6 +42,12 @@ PREPARE = Job(
     request=requests.PrepareRequest,
     result=requests.Prepared,
 )
+CALIBRATE = Job(
+    name="calibrate",
+    target="harness.stages.calibrate:calibrate",
+    request=requests.CalibrateRequest,
+    result=requests.Calibrated,
+)
 EXPAND = Job(
     name="expand",
     target="harness.stages.expand:expand",
@@ -93,5 +99,17 @@ PROFILE = Job(
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
-    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE)
+    for job in (
+        PROBE,
+        PREPARE,
+        CALIBRATE,
+        EXPAND,
+        EXPORT,
+        QUANTIZE,
+        LINT,
+        BUILD,
+        RUN,
+        PAIR,
+        PROFILE,
+    )
 }

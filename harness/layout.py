@@ -1,6 +1,7 @@
 """The names of the files inside an artifact, known to the stage that writes and to the pipeline."""
 
 CALIBRATION_IMAGES = "calibration_images.npy"
+EXPORT_IMAGES = "export_images.npy"
 EVALUATION_IMAGES = "evaluation_images.npy"
 EVALUATION_LABELS = "evaluation_labels.npy"
 WEIGHTS = "weights.safetensors"

@@ -27,6 +27,7 @@ from harness.files import sha256_bytes
 from harness.gpu_facts import contamination
 from harness.gpu_monitor import GpuWatch
 from harness.launcher import Limits, run_job
+from harness.provenance import Calibration
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
@@ -34,7 +35,6 @@ from harness.requests import Built, Probe, ProbeRequest, RunRequest, RunResult
 from harness.stages import latency
 from harness.types import (
     INT8_PRECISIONS,
-    Calibration,
     CaseId,
     CaseResult,
     ExecutedLayer,
@@ -306,13 +306,15 @@ def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
 
 def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
     quantizer = workshop.quantizer(row.backend)
-    patches = workshop.patches().result.calibration
+    patches = workshop.calibration().result.patches
     return Calibration(
         method=quantizer.check_method(workshop.config.calibration_method),
         quantizer=quantizer.name,
         cases=tuple(sorted({patch.case for patch in patches})),
         patches=patches,
         sha256=sha256_bytes("".join(patch.sha256 for patch in patches).encode()),
+        source=workshop.config.calibration_source,
+        seed=workshop.config.drawn_by,
     )
 
 

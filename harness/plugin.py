@@ -52,6 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-precisions", default="", help="precisions; default: each backend's own")
     group.addoption("--vg-quantizer", default="", help="quantizer; default: the backend's own")
     group.addoption("--vg-calibration", default="", help="calibration method")
+    group.addoption("--vg-calibration-patches", type=int, default=0, help="how many to draw")
+    group.addoption("--vg-calibration-seed", type=int, default=0, help="which to draw")
+    group.addoption("--vg-calibration-data", type=Path, default=None, help="volumes of your own")
     group.addoption("--vg-float-layers", default="", help="layers of the one model, in float")
     group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
     group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
@@ -91,6 +94,9 @@ def pytest_configure(config: pytest.Config) -> None:
             precisions=cast("tuple[Precision, ...]", split_names(option("--vg-precisions"))),
             quantizer=option("--vg-quantizer"),
             calibration_method=option("--vg-calibration"),
+            calibration_patches=option("--vg-calibration-patches"),
+            calibration_seed=option("--vg-calibration-seed"),
+            calibration_data=option("--vg-calibration-data"),
             float_layers=split_names(option("--vg-float-layers")),
             threads=option("--vg-threads"),
             launches=option("--vg-launches"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.provenance import PatchInfo
 from harness.types import (
     Dice,
     ExecutedLayer,
@@ -13,7 +14,6 @@ from harness.types import (
     GraphNode,
     Launch,
     Memory,
-    PatchInfo,
     Phases,
     Precision,
     QuantizedFormat,
@@ -45,7 +45,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareRequest:
-    """Write the patches of a task into ``folder``."""
+    """Write the evaluation patches of a task, and an image to check exports on, into ``folder``."""
 
     task: str
     folder: str
@@ -53,10 +53,34 @@ class PrepareRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """The patches of both splits, in file order."""
+    """The evaluation patches, in file order."""
 
-    calibration: tuple[PatchInfo, ...]
     evaluation: tuple[PatchInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrateRequest:
+    """Write the images to calibrate on into ``folder``.
+
+    ``patches`` 0 means the task's fixed ones or, with ``data``, the folder of a user's volumes, one a
+    volume. ``evaluation`` and their ``evaluation_images``, an .npy of (N, 1, D, H, W), are what must
+    not be among them.
+    """
+
+    task: str
+    patches: int
+    seed: int
+    data: str
+    evaluation: tuple[PatchInfo, ...]
+    evaluation_images: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibrated:
+    """The calibration patches, in file order."""
+
+    patches: tuple[PatchInfo, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

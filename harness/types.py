@@ -1,6 +1,6 @@
 """The frozen records that stages pass to each other, and across the process boundary as JSON.
 
-Only the standard library is imported here: every module may import this one. Sizes are in bytes,
+Only the standard library and `harness.provenance` are imported: every module may import this one. Sizes are in bytes,
 times in the unit their name ends with, Dice and shares in 0..1, volumes as (D, H, W).
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from harness.provenance import Calibration
 
 Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -115,15 +117,6 @@ class Finding:
 
 
 # --- measurements ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PatchInfo:
-    """A patch's identity: its SHA-256 is over image and label."""
-
-    name: str
-    case: str
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,17 +238,6 @@ class Latency:
     mean: float
     stdev: float
     n: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Calibration:
-    """Which data set the scales: cases by name, patches by hash."""
-
-    method: str
-    quantizer: str
-    cases: tuple[str, ...]
-    patches: tuple[PatchInfo, ...]
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

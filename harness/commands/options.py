@@ -37,6 +37,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
     quantization.add_argument(
+        "--calibration-patches", type=int, default=0, metavar="N",
+        help="how many to draw; default: the task's fixed ones, or one a volume",
+    )  # fmt: skip
+    quantization.add_argument(
+        "--calibration-seed", type=int, default=0, metavar="S", help="which to draw"
+    )
+    quantization.add_argument(
+        "--calibration-data", type=Path, metavar="DIR", help="*.nii.gz, *.nii and *.npy of your own"
+    )
+    quantization.add_argument(
         "--float-layers", default="", help="layers of the one selected model that stay in float"
     )
     add_measuring_options(parser)
@@ -95,6 +105,9 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         precisions=cast("tuple[Precision, ...]", split_names(options.precisions)),
         quantizer=options.quantizer,
         calibration_method=options.calibration,
+        calibration_patches=options.calibration_patches,
+        calibration_seed=options.calibration_seed,
+        calibration_data=options.calibration_data,
         float_layers=split_names(options.float_layers),
         threads=options.threads,
         launches=options.launches,

@@ -6,8 +6,9 @@ from harness.datasets.base import Dataset, Patch, Split, Volume
 from harness.datasets.mni152 import Mni152
 from harness.datasets.phantom import Phantom
 from harness.errors import look_up
+from harness.provenance import PatchInfo
 
-__all__ = ["TASKS", "Dataset", "Patch", "Split", "Volume", "get"]
+__all__ = ["TASKS", "Dataset", "Patch", "Split", "Volume", "get", "identify"]
 
 TASKS: dict[str, Dataset] = {
     task.name: task
@@ -26,3 +27,15 @@ def get(name: str) -> Dataset:
         UsageError: no such task; the message lists them.
     """
     return look_up("task", name, TASKS)
+
+
+def identify(patch: Patch) -> PatchInfo:
+    """What a record keeps of a patch."""
+    return PatchInfo(
+        name=patch.name,
+        case=patch.case,
+        sha256=patch.sha256,
+        image_sha256=patch.image_sha256,
+        file=patch.file,
+        corner=patch.corner,
+    )

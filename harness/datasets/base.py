@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -31,18 +31,26 @@ class Patch:
 
     ``image`` is (1, D, H, W) float32; ``label`` is (D, H, W) uint8 with 0 = background.
     ``case`` names the subject or region the patch was cut from: calibration and evaluation
-    must not share one.
+    must not share one. A patch of a user's volume has its ``file``, its ``corner`` in voxels of the
+    adapted volume, and an empty label.
     """
 
     name: str
     case: str
     image: FloatVolume
     label: LabelVolume
+    file: str = ""
+    corner: tuple[int, int, int] | None = None
 
     @property
     def sha256(self) -> str:
         """Of the image's and then the label's bytes, in C order."""
         return hashlib.sha256(self.image.tobytes() + self.label.tobytes()).hexdigest()
+
+    @property
+    def image_sha256(self) -> str:
+        """Of the image's bytes alone, in C order."""
+        return hashlib.sha256(self.image.tobytes()).hexdigest()
 
 
 class Dataset(Protocol):
@@ -64,8 +72,26 @@ class Dataset(Protocol):
     def packages(self) -> tuple[str, ...]:
         """Distributions whose version can change the voxels, for the cache key."""
 
+    @property
+    def spacing_mm(self) -> float | None:
+        """The side of a voxel along every axis; None where a voxel has no size."""
+
+    @property
+    def most_draws(self) -> int:
+        """How many patches ``draw`` has at most."""
+
     def training_volumes(self) -> Sequence[Volume]:
         """Volumes that share no voxel with the evaluation patches."""
 
     def patches(self, split: Split) -> Sequence[Patch]:
         """The fixed patches of a split, always in the same order."""
+
+    def draw(self, count: int, seed: int) -> Iterator[Patch]:
+        """``count`` calibration patches chosen by ``seed``, one in memory at a time.
+
+        A larger count of the same seed begins with the same patches; none shares a voxel with the
+        evaluation patches.
+        """
+
+    def adapt(self, image: FloatVolume) -> FloatVolume:
+        """A user's volume (D, H, W) with the intensities that networks of this task know."""

@@ -14,7 +14,8 @@ Source: Fonov et al., NeuroImage 54(1), 2011; volumes through nilearn.datasets.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ _SPLIT_Y = 117
 _SIZE = 96
 
 _EVALUATION_CORNERS = tuple((99, y, z) for y in (_SPLIT_Y, 137) for z in (12, 34, 56, 78))
+# Where patches of the left back may begin: inside it, and at the heights where the brain is.
+_DRAWN_CORNERS = tuple(itertools.product(range(3), range(_SPLIT_Y - _SIZE + 1), range(94)))
+# What the template's own positive voxels have as their 99.5th percentile, of 1.
+_BRIGHT_PERCENTILE, _BRIGHT = 99.5, 234 / 255
 _CALIBRATION_CORNERS = ((2, 8, 12), (2, 21, 34), (2, 8, 56), (2, 21, 78))
 
 # The patches that every figure of this task was measured on.
@@ -55,6 +60,8 @@ class Mni152:
     classes: tuple[str, ...] = ("background", "grey", "white")
     patch_size: tuple[int, int, int] = (_SIZE, _SIZE, _SIZE)
     packages: tuple[str, ...] = ("nilearn", "nibabel", "numpy", "scipy")
+    spacing_mm: float | None = 1.0
+    most_draws: int = len(_DRAWN_CORNERS)
 
     def training_volumes(self) -> Sequence[Volume]:
         """The left quarter at the back: x < 98, y < 117."""
@@ -68,18 +75,29 @@ class Mni152:
             return [_cut("left-back", corner) for corner in _CALIBRATION_CORNERS]
         return [_cut("right-front", corner) for corner in _EVALUATION_CORNERS]
 
+    def draw(self, count: int, seed: int) -> Iterator[Patch]:
+        """Patches at random corners of the left back; they may overlap each other."""
+        self.patches("calibration")  # refuses another template than the known one
+        order = np.random.default_rng(seed).permutation(len(_DRAWN_CORNERS))
+        for index in order[:count]:
+            x, y, z = corner = _DRAWN_CORNERS[index]
+            yield _crop("left-back", f"left-back-x{x:03d}-y{y:03d}-z{z:03d}", corner)
+
+    def adapt(self, image: FloatVolume) -> FloatVolume:
+        """T1 intensities scaled to the template's: 0 is background, clipped at 1.
+
+        The 99.5th percentile of the positive voxels goes to where the template has it.
+        """
+        positive = image[image > 0]
+        bright = float(np.percentile(positive, _BRIGHT_PERCENTILE)) if positive.size else 1.0
+        adapted: FloatVolume = np.clip(image * np.float32(_BRIGHT / bright), 0, 1)
+        return adapted
+
 
 def _cut(case: str, corner: tuple[int, int, int]) -> Patch:
     """One patch, refused if it is not bit for bit the one that the harness knows."""
-    image, label = _template()
-    x, y, z = corner
-    box = np.s_[x : x + _SIZE, y : y + _SIZE, z : z + _SIZE]
-    patch = Patch(
-        name=f"{case}-y{y:03d}-z{z:03d}",
-        case=case,
-        image=np.ascontiguousarray(image[box])[None],
-        label=np.ascontiguousarray(label[box]),
-    )
+    _, y, z = corner
+    patch = _crop(case, f"{case}-y{y:03d}-z{z:03d}", corner)
     if patch.sha256 != _SHA256[patch.name]:
         msg = (
             f"patch {patch.name} of mni152 has SHA-256 {patch.sha256[:12]}, expected "
@@ -88,6 +106,18 @@ def _cut(case: str, corner: tuple[int, int, int]) -> Patch:
         )
         raise ArtifactError(msg)
     return patch
+
+
+def _crop(case: str, name: str, corner: tuple[int, int, int]) -> Patch:
+    image, label = _template()
+    x, y, z = corner
+    box = np.s_[x : x + _SIZE, y : y + _SIZE, z : z + _SIZE]
+    return Patch(
+        name=name,
+        case=case,
+        image=np.ascontiguousarray(image[box])[None],
+        label=np.ascontiguousarray(label[box]),
+    )
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ MAX_ORGANS = 13
 
 _CALIBRATION_COUNT = 4
 _TRAINING_COUNT = 4
+_RANGE = 1_000  # seeds from one use to the next
 # One seed range a use, so that calibration, evaluation and training never share a body.
 _FIRST_SEED = {"calibration": 1_000, "evaluation": 2_000, "training": 3_000}
 
@@ -48,6 +49,16 @@ class Phantom:
         """NumPy draws the noise and the shapes."""
         return ("numpy",)
 
+    @property
+    def spacing_mm(self) -> float | None:
+        """A phantom has no size."""
+        return None
+
+    @property
+    def most_draws(self) -> int:
+        """The seeds of calibration that no fixed patch has."""
+        return _RANGE - _CALIBRATION_COUNT
+
     def training_volumes(self) -> Sequence[Volume]:
         """Four bodies with seeds of their own."""
         return [self._body("training", i) for i in range(_TRAINING_COUNT)]
@@ -60,6 +71,18 @@ class Phantom:
             Patch(name=body.name, case=body.name, image=body.image[None], label=body.label)
             for body in bodies
         ]
+
+    def draw(self, count: int, seed: int) -> Iterator[Patch]:
+        """Further bodies of the calibration's seeds, none of them kept."""
+        order = np.random.default_rng(seed).permutation(self.most_draws)
+        for index in order[:count]:
+            body = _FIRST_SEED["calibration"] + _CALIBRATION_COUNT + int(index)
+            image, label = make_body.__wrapped__(self.organs, self.size, body)
+            yield Patch(name=f"body-{body}", case=f"body-{body}", image=image[None], label=label)
+
+    def adapt(self, image: FloatVolume) -> FloatVolume:
+        """As it is: a phantom's intensities have no unit that others could be in."""
+        return image
 
     def _body(self, use: str, index: int) -> Volume:
         seed = _FIRST_SEED[use] + index

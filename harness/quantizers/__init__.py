@@ -17,7 +17,7 @@ QUANTIZERS: dict[str, QuantizerSpec] = {
             title="NNCF",
             module="harness.quantizers.nncf",
             format="openvino-ir",
-            methods=("min-max",),
+            methods=("min-max", "max", "percentile"),
             packages=("nncf", "openvino"),
         ),
         QuantizerSpec(

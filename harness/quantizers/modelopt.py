@@ -2,6 +2,10 @@
 
 ModelOpt calibrates on random data when it is given none, and runs ``max`` for every method name but
 ``entropy``; the harness requires images and refuses other names before this file is reached.
+
+Its ``entropy`` starts from a histogram with as many bins as quantized values, so that the first
+patch's own range is the least that it can choose; only what later patches have beyond it adds bins,
+and with them a choice. Of a single patch it is ``max`` without a word, which is refused here.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from harness.requests import Quantized
 from harness.types import GraphNode
 
 _FILE = "quantized.onnx"
+_FEWEST_FOR_ENTROPY = 2
 _INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
 
 
@@ -38,6 +43,12 @@ class ModelOpt:
         except ImportError as error:
             msg = f"ModelOpt cannot be imported ({error}); install it with 'pip install nvidia-modelopt onnxslim onnx-graphsurgeon lief'"
             raise UnavailableError(msg) from error
+        if method == "entropy" and len(images) < _FEWEST_FOR_ENTROPY:
+            msg = (
+                "ModelOpt's entropy of a single patch chooses the very ranges of max; "
+                "calibrate on at least 2 patches, or use max"
+            )
+            raise QuantizationError(msg)
         target = folder / _FILE
         try:
             quantize(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import quantizers
+from harness.calibration import why_unusable
 from harness.errors import QuantizationError
 from harness.requests import Quantized, QuantizeRequest
 
@@ -20,7 +21,7 @@ def quantize(request: QuantizeRequest) -> Quantized:
     """
     spec = quantizers.get(request.quantizer)
     method = spec.check_method(request.method)
-    images = np.load(request.images, allow_pickle=False)
+    images = np.load(request.images, mmap_mode="r", allow_pickle=False)
     check_images(images, request.images)
     result = quantizers.load(spec.name).quantize(
         Path(request.onnx), images, method, Path(request.folder), request.float_layers
@@ -32,7 +33,7 @@ def quantize(request: QuantizeRequest) -> Quantized:
 
 
 def check_images(images: NDArray[np.generic], name: str) -> None:
-    """Refuse calibration images that are missing, of the wrong shape, not finite or all equal.
+    """Refuse calibration images that are missing, of the wrong shape, or unusable.
 
     Raises:
         QuantizationError: says what is wrong with which patch.
@@ -41,9 +42,6 @@ def check_images(images: NDArray[np.generic], name: str) -> None:
         msg = f"{name} holds {images.shape}, not (N, 1, D, H, W) with N of at least 1"
         raise QuantizationError(msg)
     for index, image in enumerate(images):
-        if not np.isfinite(image).all():
-            msg = f"calibration patch {index} of {name} has values that are not finite"
-            raise QuantizationError(msg)
-        if image.min() == image.max():
-            msg = f"calibration patch {index} of {name} is constant; it calibrates nothing"
+        if why := why_unusable(image):
+            msg = f"calibration patch {index} of {name} {why}"
             raise QuantizationError(msg)

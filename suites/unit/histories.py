@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from harness.provenance import Calibration
 from harness.types import (
-    Calibration,
     CaseResult,
     Coverage,
     Dice,

@@ -27,6 +27,7 @@ SDK_FILES = {
 LAYERS = (
     (
         "errors",
+        "provenance",
         "types",
         "verdicts",
         "requests",
@@ -41,6 +42,7 @@ LAYERS = (
         "qdq_view",
         "grids",
         "formulas",
+        "calibration",
     ),
     (
         "datasets",

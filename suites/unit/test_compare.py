@@ -17,8 +17,9 @@ from harness import pipeline, record
 from harness.cli import main
 from harness.compare import Evidence, compare_runs, compare_stored, label_agreement
 from harness.config import RunConfig
+from harness.provenance import Calibration
 from harness.report.progress import Silent
-from harness.types import Calibration, CaseResult, RunRecord, Status
+from harness.types import CaseResult, RunRecord, Status
 from harness.verdicts import CaseComparison, ComparisonRecord
 
 

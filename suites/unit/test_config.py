@@ -47,7 +47,13 @@ def test_default_configuration_is_sound() -> None:
         ("backends", ("openvin",), "backend", "openvino", sorted(backends.BACKENDS)),
         ("precisions", ("int-8",), "precision", "int8", sorted(PRECISIONS)),
         ("quantizer", "nnfc", "quantizer", "nncf", sorted(quantizers.QUANTIZERS)),
-        ("calibration_method", "minmax", "calibration method of nncf", "min-max", ["min-max"]),
+        (
+            "calibration_method",
+            "minmax",
+            "calibration method of nncf",
+            "min-max",
+            ["max", "min-max", "percentile"],
+        ),
     ],
 )
 def test_unknown_name_lists_the_choices_and_guesses(

@@ -18,7 +18,7 @@ from harness.commands.options import make_config
 from harness.config import RunConfig
 from harness.errors import QuantizationError, UsageError
 from harness.launcher import Limits
-from harness.requests import Exported, Prepared, Probe, Quantized, QuantizeRequest
+from harness.requests import Calibrated, Exported, Prepared, Probe, Quantized, QuantizeRequest
 from harness.types import GraphFacts, GraphNode
 
 pytest_plugins = ["pytester"]
@@ -42,9 +42,15 @@ class Shop(Workshop):
         )
 
     def patches(self) -> Artifact[Prepared]:
-        result = Prepared(calibration=(), evaluation=())
+        result = Prepared(evaluation=())
         return Artifact(
             key="p", folder=self.config.cache_root, result=result, digest="p", reused=True
+        )
+
+    def calibration(self) -> Artifact[Calibrated]:
+        result = Calibrated(patches=())
+        return Artifact(
+            key="c", folder=self.config.cache_root, result=result, digest="c", reused=True
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,77 +11,80 @@ import pytest
 from harness import datasets, quantizers
 from harness.datasets import Split
 from harness.errors import HarnessError, QuantizationError, UsageError
-from harness.requests import Prepared
-from harness.stages.prepare import _identify, check_disjoint
+from harness.provenance import PatchInfo
+from harness.stages.calibrate import check_disjoint
 from harness.stages.quantize import check_images
-from harness.types import PatchInfo
 
 
-def _patch(name: str, case: str, sha256: str) -> PatchInfo:
-    return PatchInfo(name=name, case=case, sha256=sha256)
+def _patch(name: str, case: str, sha256: str, image_sha256: str = "") -> PatchInfo:
+    return PatchInfo(name=name, case=case, sha256=sha256, image_sha256=image_sha256)
+
+
+EVALUATION = (
+    _patch("c", "right", "02", "12"),
+    _patch("d", "middle", "03", "13"),
+)
 
 
 # --- calibration and evaluation ------------------------------------------------------------------
 
 
-def test_splits_without_a_common_case_or_patch_are_accepted() -> None:
-    check_disjoint(
-        Prepared(
-            calibration=(_patch("a", "left", "00"), _patch("b", "left", "01")),
-            evaluation=(_patch("a", "right", "02"), _patch("c", "right", "03")),
-        )
-    )
+def test_patch_without_a_common_case_or_hash_is_accepted() -> None:
+    check_disjoint(_patch("c", "left", "00", "10"), EVALUATION)
+    check_disjoint(_patch("a", "left", "00"), (_patch("b", "right", "01"),))
 
 
-def test_common_case_is_named() -> None:
-    prepared = Prepared(
-        calibration=(_patch("a", "left", "00"), _patch("b", "middle", "01")),
-        evaluation=(_patch("c", "right", "02"), _patch("d", "middle", "03")),
-    )
-    with pytest.raises(HarnessError, match="share the case middle;"):
-        check_disjoint(prepared)
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        (_patch("a", "middle", "00", "10"), "a and evaluation patch d share the case middle;"),
+        (
+            _patch("a", "left", "02", "10"),
+            "a and evaluation patch c share the voxels and labels 02",
+        ),
+        (_patch("a", "left", "00", "13"), "a and evaluation patch d share the voxels 13;"),
+    ],
+)
+def test_what_a_patch_shares_is_named(patch: PatchInfo, words: str) -> None:
+    with pytest.raises(HarnessError, match=words):
+        check_disjoint(patch, EVALUATION)
 
 
-def test_common_patch_is_named_even_under_another_name() -> None:
-    prepared = Prepared(
-        calibration=(_patch("a", "left", "00"), _patch("b", "left", "ff")),
-        evaluation=(_patch("c", "right", "ff"),),
-    )
-    with pytest.raises(HarnessError, match="share the sha256 ff;"):
-        check_disjoint(prepared)
-
-
-def test_common_voxels_are_found_under_other_names() -> None:
-    split: Split = "calibration"
+@pytest.mark.parametrize("relabelled", [False, True])
+def test_common_voxels_are_found_under_other_names(*, relabelled: bool) -> None:
+    split: Split = "evaluation"
     (first, *_) = datasets.get("phantom-mini").patches(split)
-    renamed = datasets.Patch(name="x", case="x", image=first.image.copy(), label=first.label)
-    prepared = Prepared(calibration=_identify([first]), evaluation=_identify([renamed]))
-    with pytest.raises(HarnessError, match="share the sha256"):
-        check_disjoint(prepared)
+    label = np.zeros_like(first.label) if relabelled else first.label
+    renamed = datasets.Patch(name="x", case="x", image=first.image.copy(), label=label)
+    with pytest.raises(HarnessError, match=f"x and evaluation patch {first.name} share the voxels"):
+        check_disjoint(datasets.identify(renamed), [datasets.identify(first)])
 
 
 @pytest.mark.parametrize("where", ["image", "label"])
 def test_identity_of_a_patch_sees_every_voxel(where: str) -> None:
     image, label = np.zeros((1, 4, 4, 4), np.float32), np.zeros((4, 4, 4), np.uint8)
-    before = _identify([datasets.Patch(name="p", case="c", image=image.copy(), label=label.copy())])
+    before = datasets.identify(
+        datasets.Patch(name="p", case="c", image=image.copy(), label=label.copy())
+    )
     if where == "image":
         image[0, 3, 2, 1] = 1
     else:
         label[3, 2, 1] = 1
-    after = _identify([datasets.Patch(name="p", case="c", image=image, label=label)])
-    assert before[0].sha256 != after[0].sha256
-    assert (before[0].name, before[0].case) == ("p", "c")
+    after = datasets.identify(datasets.Patch(name="p", case="c", image=image, label=label))
+    assert before.sha256 != after.sha256
+    assert (before.image_sha256 != after.image_sha256) == (where == "image")
+    assert (before.name, before.case) == ("p", "c")
 
 
 @pytest.mark.parametrize("task", ["mni152", "phantom-mini"])
 def test_tasks_keep_their_splits_apart(task: str) -> None:
     dataset = datasets.get(task)
-    prepared = Prepared(
-        calibration=_identify(dataset.patches("calibration")),
-        evaluation=_identify(dataset.patches("evaluation")),
+    calibration, evaluation = (
+        [datasets.identify(patch) for patch in dataset.patches(split)] for split in get_args(Split)
     )
-    check_disjoint(prepared)
-    hashes = [patch.sha256 for patch in (*prepared.calibration, *prepared.evaluation)]
+    for patch in calibration:
+        check_disjoint(patch, evaluation)
+    hashes = [patch.image_sha256 for patch in (*calibration, *evaluation)]
     assert len(set(hashes)) == len(hashes)
 
 
@@ -88,7 +92,8 @@ def test_tasks_keep_their_splits_apart(task: str) -> None:
 
 
 def _images() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.random.default_rng(0).random((3, 1, 4, 4, 4), dtype=np.float32)
+    ramp = np.arange(4 * 4 * 4, dtype=np.float32).reshape(1, 1, 4, 4, 4)
+    return np.concatenate([ramp, ramp + 1, ramp + 2])
 
 
 def test_usable_images_are_accepted() -> None:
@@ -109,6 +114,13 @@ def test_constant_patch_is_named(value: float) -> None:
     images = _images()
     images[2] = value
     with pytest.raises(QuantizationError, match=r"patch 2 of images\.npy is constant"):
+        check_images(images, "images.npy")
+
+
+def test_noise_is_named_with_its_correlation() -> None:
+    images = np.concatenate([_images()] * 2)
+    images[4] = np.random.default_rng(0).random((1, 4, 4, 4), dtype=np.float32)
+    with pytest.raises(QuantizationError, match=r"patch 4 of images\.npy looks like noise: .* 0\."):
         check_images(images, "images.npy")
 
 
@@ -138,8 +150,12 @@ def test_empty_method_means_the_default(quantizer: str, default: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantizer", "method"), [("nncf", "min-max"), ("modelopt", "max"), ("modelopt", "entropy")]
-)
+    ("quantizer", "method"),
+    [
+        ("nncf", "min-max"), ("nncf", "max"), ("nncf", "percentile"), ("nncf-default", "min-max"),
+        ("modelopt", "max"), ("modelopt", "entropy"),
+    ],
+)  # fmt: skip
 def test_known_method_is_kept(quantizer: str, method: str) -> None:
     assert quantizers.get(quantizer).check_method(method) == method
 
@@ -151,10 +167,15 @@ def test_method_that_modelopt_would_replace_by_another_is_refused(method: str) -
     assert "Choose from: entropy, max." in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["max", "entropy", "percentile"])
+@pytest.mark.parametrize("method", ["entropy", "mse", "quantile", "Max", " "])
 def test_method_that_nncf_does_not_have_is_refused(method: str) -> None:
-    with pytest.raises(UsageError, match=r"Choose from: min-max\."):
+    with pytest.raises(UsageError, match=r"Choose from: max, min-max, percentile\."):
         quantizers.get("nncf").check_method(method)
+
+
+def test_nncf_as_it_comes_has_its_default_alone() -> None:
+    with pytest.raises(UsageError, match=r"Choose from: min-max\."):
+        quantizers.get("nncf-default").check_method("max")
 
 
 def test_unknown_quantizer_lists_the_known_ones() -> None:

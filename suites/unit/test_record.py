@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness import record
 from harness.errors import ArtifactError
+from harness.provenance import Calibration, PatchInfo
 from harness.types import (
-    Calibration,
     CaseResult,
     Certificate,
     Coverage,
@@ -27,7 +27,6 @@ from harness.types import (
     Latency,
     Launch,
     Memory,
-    PatchInfo,
     Ratios,
     RunRecord,
     Share,
