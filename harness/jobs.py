@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from harness import requests
+from harness.scores import Surfaces
 from harness.verdicts import PairedLaunch
 
 Request = TypeVar("Request")
@@ -90,8 +91,14 @@ PROFILE = Job(
     request=requests.ProfileRequest,
     result=requests.Profiled,
 )
+SURFACE = Job(
+    name="surface",
+    target="harness.stages.surface:measure",
+    request=requests.SurfaceRequest,
+    result=Surfaces,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
-    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE)
+    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE, SURFACE)
 }

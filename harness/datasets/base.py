@@ -61,6 +61,10 @@ class Dataset(Protocol):
         """(D, H, W) of every patch, in voxels."""
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """The size of a voxel along (D, H, W), in millimetres."""
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Distributions whose version can change the voxels, for the cache key."""
 

@@ -44,6 +44,11 @@ class Phantom:
         return (self.size, self.size, self.size)
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """A synthetic body has no size; a voxel stands for a millimetre."""
+        return (1.0, 1.0, 1.0)
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """NumPy draws the noise and the shapes."""
         return ("numpy",)

@@ -27,6 +27,7 @@ SDK_FILES = {
 LAYERS = (
     (
         "errors",
+        "scores",
         "types",
         "verdicts",
         "requests",
@@ -41,6 +42,7 @@ LAYERS = (
         "qdq_view",
         "grids",
         "formulas",
+        "presence",
     ),
     (
         "datasets",
@@ -53,6 +55,7 @@ LAYERS = (
         "ratios",
         "gate",
         "noninferiority",
+        "ledger",
     ),
     (
         "quantizers",
@@ -65,6 +68,7 @@ LAYERS = (
     ("interpreter",),
     ("worker", "launcher", "gpu_monitor"),
     ("artifacts", "report"),
+    ("case_run", "surfaces"),
     ("layer_changes",),
     ("compare",),
     ("pairing",),
