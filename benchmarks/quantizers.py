@@ -34,6 +34,7 @@ from benchmarks.comparison import (
 from harness import __version__, pipeline, record
 from harness.artifacts import Workshop
 from harness.cache import Cache
+from harness.case_run import CaseRun
 from harness.cli import guarded
 from harness.commands.options import (
     add_cache_option,
@@ -46,7 +47,6 @@ from harness.config import DEFAULT_MODELS, DEFAULT_TASK, RunConfig
 from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.files import check_writable
-from harness.pipeline import CaseRun
 from harness.report.progress import Reporter
 from harness.requests import Probe
 from harness.types import CaseId, Precision

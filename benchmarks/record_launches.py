@@ -29,6 +29,7 @@ from benchmarks.neighbour import neighbours
 from benchmarks.recording import Header, Kind, RecordedLaunch, RecordingState, State
 from harness import __version__, jobs, layout, pipeline
 from harness.cache import Cache
+from harness.case_run import CaseRun
 from harness.cli import guarded
 from harness.commands.inspect import parse_case
 from harness.commands.options import add_cache_option, add_checkpoint_option, reporting
@@ -37,7 +38,6 @@ from harness.environment import read_environment, usable_cores
 from harness.errors import EXIT_PASS, ArtifactError, UsageError
 from harness.files import check_writable, sha256_bytes
 from harness.launcher import Limits, run_job
-from harness.pipeline import CaseRun
 from harness.report.progress import Reporter
 from harness.requests import PairRequest, Probe, RunRequest
 from harness.types import CaseId

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from harness import requests
+from harness.scores import Surfaces
 from harness.verdicts import PairedLaunch
 
 Request = TypeVar("Request")
@@ -96,6 +97,12 @@ PROFILE = Job(
     request=requests.ProfileRequest,
     result=requests.Profiled,
 )
+SURFACE = Job(
+    name="surface",
+    target="harness.stages.surface:measure",
+    request=requests.SurfaceRequest,
+    result=Surfaces,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
@@ -111,5 +118,6 @@ JOBS: dict[str, Job[Any, Any]] = {
         RUN,
         PAIR,
         PROFILE,
+        SURFACE,
     )
 }

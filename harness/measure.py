@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness import backends
 from harness.backends import Session
 from harness.files import replacing
+from harness.presence import presence_of
 from harness.requests import RunRequest, RunResult
 from harness.stages import evaluate, latency
 from harness.stages.host_load import LoadMeter
@@ -144,7 +145,11 @@ def measure_dice(labels: NDArray[np.uint8], request: RunRequest) -> Dice:
         name: evaluate.dice_scores(labels[index], truth[index], request.label_names)
         for index, name in enumerate(request.cases)
     }
-    return evaluate.summarize(per_case, request.label_names)
+    presence = {
+        name: presence_of(labels[index], truth[index], request.label_names)
+        for index, name in enumerate(request.cases)
+    }
+    return evaluate.summarize(per_case, request.label_names, presence)
 
 
 def _write(path: Path, labels: NDArray[np.uint8]) -> None:

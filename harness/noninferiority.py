@@ -20,7 +20,7 @@ CONFIDENCE = 0.95  # of each of the two one-sided bounds
 _RESAMPLES = 10_000
 _SEED = 0
 # A class that both truth and prediction lack is segmented as well as can be.
-_ABSENT = 1.0
+ABSENT = 1.0
 
 Scores = Mapping[str, float | None]
 
@@ -52,7 +52,7 @@ def paired_differences(
     pairs = [(before[case].get(name), after[case].get(name)) for case in sorted(before)]
     return np.array(
         [
-            (_ABSENT if new is None else new) - (_ABSENT if old is None else old)
+            (ABSENT if new is None else new) - (ABSENT if old is None else old)
             for old, new in pairs
             if old is not None or new is not None
         ],
@@ -60,12 +60,15 @@ def paired_differences(
     )
 
 
-def bounds(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """The two one-sided 95 % bounds of the mean by bootstrap over cases; (N,) with N >= 1."""
+def bounds(differences: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two one-sided bounds of the mean by bootstrap over cases; (N,) with N >= 1.
+
+    Each holds with ``confidence``, so of an interval both of 0.975 hold with 0.95.
+    """
     generator = np.random.default_rng(_SEED)
     picks = generator.integers(0, len(differences), (_RESAMPLES, len(differences)))
     means = differences[picks].mean(axis=1)
-    low, high = np.quantile(means, [1 - CONFIDENCE, CONFIDENCE])
+    low, high = np.quantile(means, [1 - confidence, confidence])
     return float(low), float(high)
 
 

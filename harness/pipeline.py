@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__, backends, datasets, jobs, layout, models
 from harness.artifacts import Announce, Workshop
-from harness.cache import Artifact, Cache
+from harness.cache import Cache
+from harness.case_run import CaseRun
 from harness.certificate import certify, refuse_float, refuse_int8
 from harness.config import RunConfig
 from harness.coverage import measure_coverage
@@ -27,12 +29,14 @@ from harness.files import sha256_bytes
 from harness.gpu_facts import contamination
 from harness.gpu_monitor import GpuWatch
 from harness.launcher import Limits, run_job
+from harness.ledger import ledgers_of
 from harness.provenance import Calibration
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
-from harness.requests import Built, Probe, ProbeRequest, RunRequest, RunResult
+from harness.requests import Probe, ProbeRequest, RunRequest, RunResult
 from harness.stages import latency
+from harness.surfaces import compare_surfaces
 from harness.types import (
     INT8_PRECISIONS,
     CaseId,
@@ -45,32 +49,6 @@ from harness.types import (
 )
 
 
-@dataclass
-class CaseRun:
-    """What is known of one case while the run goes on; ``title`` is what a waiting person reads.
-
-    ``accelerator`` is the probe's: the GPU to watch, or nothing. ``predictions`` is where the first
-    launch writes its labels, if anywhere.
-    """
-
-    case: CaseId
-    workshop: Workshop
-    title: str = ""
-    accelerator: str = ""
-    predictions: str = ""
-    engine: Artifact[Built] | None = None
-    launches: list[RunResult] = field(default_factory=list)
-    error: HarnessError | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether nothing has failed so far."""
-        return self.error is None
-
-    def __str__(self) -> str:
-        return self.title or str(self.case)
-
-
 def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     """Build, run and measure every case of a checked configuration.
 
@@ -78,16 +56,9 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     """
     started, start = datetime.now(UTC), time.monotonic()
     workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
-    runs = [CaseRun(case, workshop) for case in config.cases()]
-    reporter.begin(len(runs) * (1 + config.launches))
-    probes = probe_backends(config, workshop.limits, reporter)
-    for run in runs:
-        build(run, probes[run.case.backend])
-        reporter.advance()
-    inference_s = 0.0
-    for model in config.models:
-        group = [run for run in runs if run.case.model == model]
-        inference_s += measure(group, reporter)
+    with tempfile.TemporaryDirectory(prefix="voxgate-") as folder:
+        runs = _runs(config, workshop, Path(folder))
+        probes, inference_s = _measure_all(runs, config, reporter)
     results = results_of(runs)
     return RunRecord(
         schema_version=SCHEMA_VERSION,
@@ -100,7 +71,35 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
         cases=results,
         ratios=ratios_of(results),
         timing=timing_since(started, start, inference_s, workshop.cache),
+        ledgers=ledgers_of(results),
     )
+
+
+def _runs(config: RunConfig, workshop: Workshop, folder: Path) -> list[CaseRun]:
+    """One a case; where surfaces are wanted, predictions are written into ``folder``."""
+    wanted = config.surface_metrics
+    return [
+        CaseRun(case, workshop, predictions=str(folder / f"{number}.npy") if wanted else "")
+        for number, case in enumerate(config.cases())
+    ]
+
+
+def _measure_all(
+    runs: Sequence[CaseRun], config: RunConfig, reporter: Reporter
+) -> tuple[dict[str, Probe | HarnessError], float]:
+    """Engines first, then the launches of each model, then its surfaces, beside which nothing runs."""
+    reporter.begin(len(runs) * (1 + config.launches + config.surface_metrics))
+    probes = probe_backends(config, runs[0].workshop.limits, reporter)
+    for run in runs:
+        build(run, probes[run.case.backend])
+        reporter.advance()
+    inference_s = 0.0
+    for model in config.models:
+        group = [run for run in runs if run.case.model == model]
+        inference_s += measure(group, reporter)
+        if config.surface_metrics:
+            compare_surfaces(group, reporter)
+    return probes, inference_s
 
 
 def make_workshop(config: RunConfig, cache: Cache, announce: Announce) -> Workshop:
@@ -276,7 +275,10 @@ def _result(run: CaseRun) -> CaseResult:
         build_s=built.build_s,
         build_cached=run.engine.reused,
     )
-    return _judged(_with_measurements(row, run.launches, run.workshop)) if run.launches else row
+    if not run.launches:
+        return row
+    row = _with_measurements(row, run.launches, run.workshop)
+    return _judged(replace(row, surfaces=run.surfaces))
 
 
 def _judged(row: CaseResult) -> CaseResult:

@@ -70,6 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
     group.addoption("--vg-record", type=Path, default=None, help="write the record here")
     group.addoption("--vg-gate-record", type=Path, default=None, help="write the verdicts here")
+    group.addoption("--vg-surface-metrics", action="store_true", help="NSD and HD95, too")
+    group.addoption("--vg-surface-tolerance", type=float, default=defaults.surface_tolerance_mm)
     rules = GateConfig()
     group.addoption("--vg-baselines", type=Path, default=None, help="judge against this folder")
     group.addoption("--vg-tolerance", type=float, default=rules.tolerance, help="slower by")
@@ -111,6 +113,8 @@ def pytest_configure(config: pytest.Config) -> None:
             cache_dir=option("--vg-cache-dir"),
             checkpoint_dir=option("--vg-checkpoint-dir"),
             record=option("--vg-record"),
+            surface_metrics=option("--vg-surface-metrics"),
+            surface_tolerance_mm=option("--vg-surface-tolerance"),
         ).check()
         config.stash[_RULES] = _rules(config)
     except UsageError as error:

@@ -259,6 +259,21 @@ class RunResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SurfaceRequest:
+    """Compare predicted surfaces with those of the labels, both .npy of (N, D, H, W) uint8.
+
+    ``spacing_mm`` is the size of a voxel along (D, H, W).
+    """
+
+    predictions: str
+    labels: str
+    cases: tuple[str, ...]
+    label_names: tuple[str, ...]
+    spacing_mm: tuple[float, float, float]
+    tolerance_mm: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
     """Load an engine that times its layers, and run it; ``images`` is as in `RunRequest`."""
 

@@ -1,20 +1,23 @@
 """The frozen records that stages pass to each other, and across the process boundary as JSON.
 
-Only the standard library and `harness.provenance` are imported: every module may import this one. Sizes are in bytes,
-times in the unit their name ends with, Dice and shares in 0..1, volumes as (D, H, W).
+Only the standard library, harness.provenance and harness.scores are imported here: every module
+may import this one. Sizes are in bytes, times in the unit their name ends with, Dice and shares in
+0..1, volumes as (D, H, W).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from harness.provenance import Calibration
+from harness.scores import DiceLedger, Presence, Surfaces
 
 Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Those that promise integer arithmetic; they differ in what is between.
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
+SIMULATED_PRECISIONS: frozenset[Precision] = frozenset({"fake-int8"})
 
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)
@@ -160,11 +163,15 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dice:
-    """Dice per foreground class and case; None where a class is in neither truth nor prediction."""
+    """Dice per foreground class and case; None where a class is in neither truth nor prediction.
+
+    ``presence`` says of each case where a class is; records of before have none.
+    """
 
     mean: float
     per_class: dict[str, float | None]
     per_case: dict[str, dict[str, float | None]]
+    presence: dict[str, dict[str, Presence]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -297,6 +304,7 @@ class CaseResult:
     gpu: tuple[GpuFacts, ...] = ()
     device_memory_bytes: int | None = None
     dice: Dice | None = None
+    surfaces: Surfaces | None = None
     int8_coverage: Coverage | None = None
     layers: tuple[ExecutedLayer, ...] = ()
     calibration: Calibration | None = None
@@ -371,3 +379,4 @@ class RunRecord:
     cases: tuple[CaseResult, ...]
     ratios: tuple[Ratios, ...]
     timing: Timing
+    ledgers: tuple[DiceLedger, ...] = ()

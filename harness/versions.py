@@ -19,17 +19,19 @@ from harness import __version__, datasets, jobs, layout, pipeline
 from harness.alternating import LAUNCHES, MORE_LAUNCHES, needs_more_launches
 from harness.artifacts import Workshop
 from harness.cache import Cache
+from harness.case_run import CaseRun
 from harness.compare import Evidence, compare_runs, label_agreement, runtimes
 from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import HarnessError
 from harness.interpreter import Interpreter, find, own
 from harness.launcher import run_job
-from harness.pipeline import CaseRun
+from harness.ledger import ledgers_of
 from harness.ratios import ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, ProfileRequest
+from harness.surfaces import compare_surfaces
 from harness.types import RunRecord, Timing
 from harness.verdicts import ComparisonRecord, gravest
 
@@ -62,7 +64,8 @@ def compare_interpreters(
     started, start = datetime.now(UTC), time.monotonic()
     interpreters = [find(python, config.backends) for python in pythons]
     shared = pipeline.make_workshop(config, Cache(config.cache_root), reporter.say)
-    reporter.begin(2 * len(config.cases()) * (1 + config.launches + _PROFILES))
+    steps = 1 + config.launches + _PROFILES + config.surface_metrics
+    reporter.begin(2 * len(config.cases()) * steps)
     with tempfile.TemporaryDirectory(prefix="voxgate-compare-") as folder:
         a, b = (
             _side(letter, shared.under(interpreter), Path(folder), reporter)
@@ -114,6 +117,8 @@ def _measure(pairs: Sequence[Pair], a: _Side, b: _Side, reporter: Reporter) -> f
         # Neighbours in a list that is measured forwards and backwards in turn: A B B A.
         group = [run for pair in pairs for run in pair if run.case.model == model]
         inference_s += pipeline.measure(group, reporter)
+        if group[0].workshop.config.surface_metrics:
+            compare_surfaces(group, reporter)
     for pair in pairs:
         if _is_undecided(pair):
             reporter.say(f"{pair[0].case} is not decided yet; launching both more often")
@@ -208,4 +213,5 @@ def _run_record(side: _Side, config: RunConfig, timing: Timing) -> RunRecord:
         cases=rows,
         ratios=ratios_of(rows),
         timing=timing,
+        ledgers=ledgers_of(rows),
     )

@@ -49,6 +49,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     quantization.add_argument(
         "--float-layers", default="", help="layers of the one selected model that stay in float"
     )
+    surfaces = parser.add_argument_group("surfaces")
+    surfaces.add_argument(
+        "--surface-metrics", action="store_true", help="NSD and HD95 of each case and class, too"
+    )
+    surfaces.add_argument(
+        "--surface-tolerance", type=float, default=defaults.surface_tolerance_mm,
+        help="mm within which NSD takes a surface as met; default: %(default)g",
+    )  # fmt: skip
     add_measuring_options(parser)
     add_cache_option(parser)
     add_checkpoint_option(parser)
@@ -122,6 +130,8 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         cache_dir=options.cache_dir,
         checkpoint_dir=options.checkpoint_dir,
         record=getattr(options, "record", None),
+        surface_metrics=options.surface_metrics,
+        surface_tolerance_mm=options.surface_tolerance,
     ).check()
 
 

@@ -14,6 +14,7 @@ Split = Literal["calibration", "evaluation"]
 
 FloatVolume = NDArray[np.float32]
 LabelVolume = NDArray[np.uint8]
+Spacing = tuple[float, float, float]  # of a voxel along (D, H, W), in millimetres
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +70,12 @@ class Dataset(Protocol):
         """(D, H, W) of every patch, in voxels."""
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        """Distributions whose version can change the voxels, for the cache key."""
+    def spacing_mm(self) -> Spacing:
+        """The size of a voxel along (D, H, W), in millimetres."""
 
     @property
-    def spacing_mm(self) -> float | None:
-        """The side of a voxel along every axis; None where a voxel has no size."""
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version can change the voxels, for the cache key."""
 
     @property
     def most_draws(self) -> int:

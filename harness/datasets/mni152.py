@@ -59,8 +59,8 @@ class Mni152:
     name: str = "mni152"
     classes: tuple[str, ...] = ("background", "grey", "white")
     patch_size: tuple[int, int, int] = (_SIZE, _SIZE, _SIZE)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     packages: tuple[str, ...] = ("nilearn", "nibabel", "numpy", "scipy")
-    spacing_mm: float | None = 1.0
     most_draws: int = len(_DRAWN_CORNERS)
 
     def training_volumes(self) -> Sequence[Volume]:

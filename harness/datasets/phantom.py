@@ -45,14 +45,14 @@ class Phantom:
         return (self.size, self.size, self.size)
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """A synthetic body has no size; a voxel stands for a millimetre."""
+        return (1.0, 1.0, 1.0)
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """NumPy draws the noise and the shapes."""
         return ("numpy",)
-
-    @property
-    def spacing_mm(self) -> float | None:
-        """A phantom has no size."""
-        return None
 
     @property
     def most_draws(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, FloatVolume, Patch
+from harness.datasets.base import Dataset, FloatVolume, Patch, Spacing
 from harness.datasets.overlap import find_block
 from harness.errors import ArtifactError, HarnessError, UsageError
 
@@ -89,7 +89,7 @@ def folder_patches(
             )
 
 
-def read_volume(path: Path, spacing_mm: float | None) -> FloatVolume:
+def read_volume(path: Path, spacing_mm: Spacing | None) -> FloatVolume:
     """The voxels of a file as (D, H, W) float32, in RAS+ and at ``spacing_mm`` where it says its own.
 
     Raises:
@@ -117,7 +117,7 @@ def _read_npy(path: Path) -> FloatVolume:
     return np.array(array, dtype=np.float32, order="C")
 
 
-def _read_nifti(path: Path, spacing_mm: float | None) -> FloatVolume:
+def _read_nifti(path: Path, spacing_mm: Spacing | None) -> FloatVolume:
     nibabel: Any = import_module("nibabel")  # its types and SciPy's are no help
     image = nibabel.load(path)
     _check(path, image.shape, image.get_data_dtype())
@@ -127,7 +127,7 @@ def _read_nifti(path: Path, spacing_mm: float | None) -> FloatVolume:
 
 
 def _resampled(
-    path: Path, volume: FloatVolume, sides_mm: Sequence[float], spacing_mm: float | None
+    path: Path, volume: FloatVolume, sides_mm: Sequence[float], spacing_mm: Spacing | None
 ) -> FloatVolume:
     if spacing_mm is None:
         return volume
@@ -135,7 +135,7 @@ def _resampled(
     if not (np.isfinite(sides).all() and (sides > 0).all()):
         msg = f"{path.name} says that its voxels are {sides.tolist()} mm; correct its header"
         raise ArtifactError(msg)
-    factors = sides / spacing_mm
+    factors = sides / np.asarray(spacing_mm)
     if (abs(factors - 1) <= _SPACING_TOLERANCE).all():
         return volume
     ndimage: Any = import_module("scipy.ndimage")

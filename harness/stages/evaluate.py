@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EngineOutputError
+from harness.scores import Presence
 from harness.types import Dice
 
 
@@ -33,7 +34,11 @@ def dice_scores(
     }
 
 
-def summarize(per_case: dict[str, dict[str, float | None]], classes: Sequence[str]) -> Dice:
+def summarize(
+    per_case: dict[str, dict[str, float | None]],
+    classes: Sequence[str],
+    presence: Mapping[str, dict[str, Presence]] | None = None,
+) -> Dice:
     """Means over the cases that have a class, then over the classes.
 
     Raises:
@@ -47,7 +52,12 @@ def summarize(per_case: dict[str, dict[str, float | None]], classes: Sequence[st
     if not present:
         msg = "no evaluation case holds a foreground class, neither in truth nor in prediction"
         raise EngineOutputError(msg)
-    return Dice(mean=float(np.mean(present)), per_class=per_class, per_case=per_case)
+    return Dice(
+        mean=float(np.mean(present)),
+        per_class=per_class,
+        per_case=per_case,
+        presence=dict(presence or {}),
+    )
 
 
 def check_logits(logits: NDArray[np.generic], classes: int, shape: tuple[int, ...]) -> None:

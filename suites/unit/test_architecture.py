@@ -28,6 +28,7 @@ LAYERS = (
     (
         "errors",
         "provenance",
+        "scores",
         "types",
         "verdicts",
         "requests",
@@ -43,6 +44,7 @@ LAYERS = (
         "grids",
         "formulas",
         "calibration",
+        "presence",
     ),
     (
         "datasets",
@@ -55,6 +57,7 @@ LAYERS = (
         "ratios",
         "gate",
         "noninferiority",
+        "ledger",
     ),
     (
         "quantizers",
@@ -67,6 +70,7 @@ LAYERS = (
     ("interpreter",),
     ("worker", "launcher", "gpu_monitor"),
     ("artifacts", "report"),
+    ("case_run", "surfaces"),
     ("layer_changes",),
     ("compare",),
     ("pairing",),

@@ -20,6 +20,7 @@ from harness.calibration import LEAST_CORRELATION, neighbour_correlation, why_un
 from harness.config import RunConfig
 from harness.datasets import Dataset, Patch, mni152
 from harness.datasets import volumes as volumes_module
+from harness.datasets.base import Spacing
 from harness.datasets.overlap import find_block
 from harness.datasets.phantom import make_body
 from harness.datasets.volumes import case_of, folder_patches, read_volume, volume_files
@@ -34,6 +35,7 @@ nibabel: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
 MINI = datasets.get("phantom-mini")
 BRAIN = datasets.get("mni152")
 EVALUATION = MINI.patches("evaluation")
+ISOTROPIC = (1.0, 1.0, 1.0)
 
 Volume = NDArray[np.float32]
 Ask = Callable[..., Calibrated]
@@ -180,14 +182,14 @@ def test_a_nifti_is_turned_to_ras(tmp_path: Path) -> None:
     volume = smooth(1, 8, 9, 10)
     affine = np.diag([-1.0, 1.0, 1.0, 1.0])
     write_nifti(tmp_path / "las.nii.gz", volume, affine)
-    assert np.array_equal(read_volume(tmp_path / "las.nii.gz", 1.0), volume[::-1])
+    assert np.array_equal(read_volume(tmp_path / "las.nii.gz", ISOTROPIC), volume[::-1])
 
 
 def test_another_voxel_size_is_resampled_where_the_task_has_one(tmp_path: Path) -> None:
     path = tmp_path / "thick.nii.gz"
     write_nifti(path, smooth(1, 10, 10, 10), np.diag([1.0, 1.02, 3.0, 1.0]))
     assert read_volume(path, None).shape == (10, 10, 10)
-    assert read_volume(path, 1.0).shape == (10, 10, 30)
+    assert read_volume(path, ISOTROPIC).shape == (10, 10, 30)
 
 
 def test_integers_become_float32(tmp_path: Path) -> None:
@@ -458,7 +460,7 @@ def test_a_generator_that_ends_early_is_an_error(ask: Ask, monkeypatch: pytest.M
 def test_one_volume_is_held_at_a_time(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def noted(path: Path, spacing_mm: float | None) -> Volume:
+    def noted(path: Path, spacing_mm: Spacing | None) -> Volume:
         read.append(path.name)
         return read_volume(path, spacing_mm)
 

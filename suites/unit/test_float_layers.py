@@ -13,6 +13,7 @@ import pytest
 from harness import artifacts, backends, pipeline
 from harness.artifacts import Workshop
 from harness.cache import Artifact, Cache
+from harness.case_run import CaseRun
 from harness.cli import main
 from harness.commands.options import make_config
 from harness.config import RunConfig
@@ -118,7 +119,7 @@ def test_an_unknown_layer_fails_the_quantized_case_alone(
 ) -> None:
     chosen = shop("/nose/Conv")
     case = replace(chosen.config, precisions=("int8",)).cases()[0]
-    run = pipeline.CaseRun(case, chosen)
+    run = CaseRun(case, chosen)
     monkeypatch.setattr(backends, "require", lambda *_: None)
     pipeline.build(run, Probe(available=True))
     (row,) = pipeline.results_of([run])
