@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness import requests
+from harness import requests, variants
 from harness.verdicts import PairedLaunch
 
 Request = TypeVar("Request")
@@ -90,8 +90,40 @@ PROFILE = Job(
     request=requests.ProfileRequest,
     result=requests.Profiled,
 )
+LABEL = Job(
+    name="label",
+    target="harness.stages.labelled:write_labelled",
+    request=variants.LabelledRequest,
+    result=variants.Labelled,
+)
+DISSECT = Job(
+    name="dissect",
+    target="harness.measure_variant:dissect",
+    request=variants.DissectRequest,
+    result=variants.Dissected,
+)
+VARIANT = Job(
+    name="variant",
+    target="harness.measure_variant:measure_variant",
+    request=variants.VariantRequest,
+    result=variants.Variant,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
-    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE)
+    for job in (
+        PROBE,
+        PREPARE,
+        EXPAND,
+        EXPORT,
+        QUANTIZE,
+        LINT,
+        BUILD,
+        RUN,
+        PAIR,
+        PROFILE,
+        LABEL,
+        DISSECT,
+        VARIANT,
+    )
 }
