@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness import requests
+from harness import requests, variants
 from harness.scores import Surfaces
 from harness.verdicts import PairedLaunch
 
@@ -103,6 +103,24 @@ SURFACE = Job(
     request=requests.SurfaceRequest,
     result=Surfaces,
 )
+LABEL = Job(
+    name="label",
+    target="harness.stages.labelled:write_labelled",
+    request=variants.LabelledRequest,
+    result=variants.Labelled,
+)
+DISSECT = Job(
+    name="dissect",
+    target="harness.measure_variant:dissect",
+    request=variants.DissectRequest,
+    result=variants.Dissected,
+)
+VARIANT = Job(
+    name="variant",
+    target="harness.measure_variant:measure_variant",
+    request=variants.VariantRequest,
+    result=variants.Variant,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
@@ -119,5 +137,8 @@ JOBS: dict[str, Job[Any, Any]] = {
         PAIR,
         PROFILE,
         SURFACE,
+        LABEL,
+        DISSECT,
+        VARIANT,
     )
 }

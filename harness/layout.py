@@ -2,8 +2,10 @@
 
 CALIBRATION_IMAGES = "calibration_images.npy"
 EXPORT_IMAGES = "export_images.npy"
+CALIBRATION_LABELS = "calibration_labels.npy"
 EVALUATION_IMAGES = "evaluation_images.npy"
 EVALUATION_LABELS = "evaluation_labels.npy"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 ENGINE = "engine.bin"
+LOGITS = "logits.npy"

@@ -8,18 +8,20 @@ import msgspec
 
 from harness.errors import ArtifactError
 from harness.files import write_atomic
+from harness.layer_losses import SensitivityRecord
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
 
 SCHEMA_VERSION = 1
 
-AnyRecord = RunRecord | GateRecord | ComparisonRecord
+AnyRecord = RunRecord | GateRecord | ComparisonRecord | SensitivityRecord
 
 # By the key "kind"; the record of a run has none.
-_TYPES: dict[str | None, type[RunRecord | GateRecord | ComparisonRecord]] = {
+_TYPES: dict[str | None, type[RunRecord | GateRecord | ComparisonRecord | SensitivityRecord]] = {
     None: RunRecord,
     "gate": GateRecord,
     "comparison": ComparisonRecord,
+    "sensitivity": SensitivityRecord,
 }
 
 

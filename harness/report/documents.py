@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.layer_losses import SensitivityRecord
 from harness.record import AnyRecord
 from harness.report import formats
 from harness.report.comparison_view import comparison_sections
@@ -22,6 +23,7 @@ from harness.report.page import (
 )
 from harness.report.paper import Paper
 from harness.report.run_view import run_banner, run_sections
+from harness.report.sensitivity_view import sensitivity_page
 from harness.report.verdict_view import banner, judgements_of, tone_of, verdict_blocks
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
@@ -36,6 +38,8 @@ def html_of(record: AnyRecord, paper: Paper | None) -> str:
 
 def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     """The page of a record: its banner first, then its evidence."""
+    if isinstance(record, SensitivityRecord):
+        return sensitivity_page(record)
     if isinstance(record, GateRecord):
         sections = _gate_sections(record, paper)
     elif isinstance(record, ComparisonRecord):
@@ -51,14 +55,14 @@ def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     )
 
 
-def run_of(record: AnyRecord) -> RunRecord:
+def run_of(record: RunRecord | GateRecord | ComparisonRecord) -> RunRecord:
     """The run that a record judges: its own, the gated one, or side B."""
     if isinstance(record, GateRecord):
         return record.run
     return record.b if isinstance(record, ComparisonRecord) else record
 
 
-def title_of(record: AnyRecord) -> str:
+def title_of(record: RunRecord | GateRecord | ComparisonRecord) -> str:
     """What the record is of."""
     if isinstance(record, GateRecord):
         return f"Gate on {record.run.config.get('task', 'an unnamed task')}"
@@ -67,7 +71,7 @@ def title_of(record: AnyRecord) -> str:
     return f"Real INT8 on {record.config.get('task', 'an unnamed task')}"
 
 
-def banner_of(record: AnyRecord) -> Banner:
+def banner_of(record: RunRecord | GateRecord | ComparisonRecord) -> Banner:
     """Whether it is red, what, by how much, where, and since what."""
     if isinstance(record, RunRecord):
         return run_banner(record)

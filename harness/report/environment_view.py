@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.layer_losses import SensitivityRecord
 from harness.report import formats
 from harness.report.page import Block, Column, Facts, Fold, Table
 from harness.types import CaseResult, Environment, HostLoad, RunRecord, Span
@@ -12,7 +13,7 @@ _GIB = 2**30
 _SHORT_COMMIT = 12
 
 
-def environment_blocks(record: RunRecord) -> tuple[Block, ...]:
+def environment_blocks(record: RunRecord | SensitivityRecord) -> tuple[Block, ...]:
     """The machine in the open; packages and settings folded."""
     facts = environment_facts(record.environment)
     packages = tuple(sorted(record.environment.packages.items()))
@@ -44,12 +45,12 @@ def environment_facts(environment: Environment) -> tuple[tuple[str, str], ...]:
     )
 
 
-def configuration(record: RunRecord) -> tuple[tuple[str, str], ...]:
+def configuration(record: RunRecord | SensitivityRecord) -> tuple[tuple[str, str], ...]:
     """The settings that decided what was measured."""
     return tuple((name.replace("_", " "), _setting(v)) for name, v in record.config.items())
 
 
-def subtitle(record: RunRecord) -> str:
+def subtitle(record: RunRecord | SensitivityRecord) -> str:
     """When, on what, of which commit: one line."""
     environment = record.environment
     commit = environment.git_commit
@@ -139,7 +140,7 @@ def gpu_table(cases: Sequence[CaseResult]) -> Table | None:
     )
 
 
-def _timing(record: RunRecord) -> tuple[tuple[str, str], ...]:
+def _timing(record: RunRecord | SensitivityRecord) -> tuple[tuple[str, str], ...]:
     timing = record.timing
     inside = timing.inference_s / timing.wall_s if timing.wall_s > 0 else 0.0
     return (

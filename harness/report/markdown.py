@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.layer_losses import SensitivityRecord
 from harness.record import AnyRecord
-from harness.report import formats
+from harness.report import formats, sensitivity_table
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
 from harness.report.page import Cell, visible
@@ -37,6 +38,8 @@ _SPECIAL |= {ord(c): f"&#{ord(c)};&#8288;" for c in "@#"}
 
 def markdown_of(record: AnyRecord, paper: Paper | None) -> str:
     """Banner, what is wrong, then the results folded away; under 64 KiB, as GitHub demands."""
+    if isinstance(record, SensitivityRecord):
+        return _sensitivity(record)
     banner = banner_of(record)
     parts = [
         f"### {escape(banner.word.upper())}: {escape(title_of(record))}",
@@ -50,6 +53,23 @@ def markdown_of(record: AnyRecord, paper: Paper | None) -> str:
     origin = f"{subtitle(run_of(record))} · VoxGate {record.voxgate}"
     parts.append(f"<sub>{escape(origin)}</sub>")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sensitivity(record: SensitivityRecord) -> str:
+    """The layers that lose most, what they add up to, and the budget."""
+    ranked = [sensitivity_table.cells_of(layer) for layer in record.layers[:_MOST_ROWS]]
+    headings = sensitivity_table.HEADINGS
+    sentences = list(sensitivity_table.sentences(record))
+    if (budget := record.budget) is not None:
+        sentences.append(f"Budget {budget.margin:g}: {budget.words}.")
+        sentences += [*sensitivity_table.confirmation_lines(budget), budget.command]
+    parts = [
+        f"### {escape(sensitivity_table.title_of(record))}",
+        *(escape(sentence) for sentence in sentences if sentence),
+        f"{table(headings, ranked, [False, False, *[True] * 5])}{_more(len(record.layers))}",
+        f"<sub>{escape(f'{subtitle(record)} · VoxGate {record.voxgate}')}</sub>",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def escape(words: str, most: int = _LONGEST_CELL) -> str:

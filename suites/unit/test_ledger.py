@@ -16,9 +16,10 @@ from harness import pipeline, record
 from harness.config import RunConfig
 from harness.ledger import blame, ledgers_of, lost_most, step_of
 from harness.noninferiority import bounds
+from harness.provenance import Calibration
 from harness.report.progress import Silent
 from harness.scores import ClassSurface, DiceLedger, Surfaces, SurfaceScore
-from harness.types import Calibration, CaseResult, Dice, Precision, Status
+from harness.types import CaseResult, Dice, Precision, Status
 
 Scores = Mapping[str, Mapping[str, float | None]]
 

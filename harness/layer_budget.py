@@ -1,0 +1,254 @@
+"""The layers to leave in float for a Dice margin: searched by editing, confirmed by quantizing anew.
+
+The search looks at the ranking patches alone. What it finds is then quantized as any run with
+``--float-layers`` is, and measured beside FP32 and plain INT8 on the evaluation patches, which had no
+say in the choice.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from harness import __version__
+from harness.config import RunConfig
+from harness.environment import read_environment
+from harness.errors import HarnessError
+from harness.layer_losses import Budget, BudgetOutcome, Confirmation, LayerLoss
+from harness.partly_quantized import PartlyQuantized
+from harness.pipeline import CaseRun, build, make_workshop, measure, results_of, timing_since
+from harness.ranking import Found, differences, search
+from harness.ratios import quotient, ratios_of
+from harness.record import SCHEMA_VERSION
+from harness.report.progress import Reporter
+from harness.requests import Probe
+from harness.types import CaseResult, Precision, RunRecord
+
+
+def find_budget(
+    network: PartlyQuantized,
+    layers: Sequence[LayerLoss],
+    margin: float,
+    precision: Precision,
+    probe: Probe,
+    reporter: Reporter,
+) -> Budget:
+    """Search the ranked ``layers`` for a set, and confirm it.
+
+    Raises:
+        HarnessError: a network with some layers in float cannot be built, run or quantized.
+    """
+    found = _search(network, layers, margin, precision, reporter)
+    config = network.workshop.config
+    if found.layers is None:
+        return _budget(found, margin, "unreachable", config, precision, None, layers)
+    confirmation = confirm(network, found.layers, precision, probe, reporter)
+    lost = worst(confirmation.loss_after)
+    outcome: BudgetOutcome = "refuted" if lost > margin else "found" if found.layers else "met"
+    return _budget(found, margin, outcome, config, precision, confirmation, layers)
+
+
+def by_gain(layers: Sequence[LayerLoss]) -> tuple[str, ...]:
+    """Names, the most worth leaving in float first: by Dice gained above chance, then by SQNR gained.
+
+    Layers whose gain was not measured follow, the noisiest first. Of two that gain alike, that with
+    fewer multiply-accumulates costs less time.
+    """
+    chance = max([0.0, *(-(layer.dice_gained or 0.0) for layer in layers)])
+
+    def key(layer: LayerLoss) -> tuple[bool, float, float, float, float]:
+        gained = layer.dice_gained or 0.0
+        noisy = float("inf") if layer.sqnr_db is None else layer.sqnr_db
+        return (
+            layer.dice_gained is None,
+            -gained if gained > chance else 0.0,
+            -(layer.sqnr_gained_db or 0.0),
+            noisy,
+            layer.macs_share,
+        )
+
+    return tuple(layer.name for layer in sorted(layers, key=key))
+
+
+def command_of(config: RunConfig, precision: Precision, layers: Sequence[str]) -> str:
+    """The bench that measures a network with these layers in float."""
+    options = {
+        "models": config.models[0],
+        "task": config.task,
+        "backend": config.backends[0],
+        "precisions": precision,
+        "quantizer": config.quantizer,
+        "calibration": config.calibration_method,
+        "float-layers": ",".join(layers),
+    }
+    defaults = {"task": RunConfig().task, "backend": ",".join(RunConfig().backends)}
+    shown = {
+        name: value for name, value in options.items() if value and defaults.get(name) != value
+    }
+    return shlex.join(["voxgate", "bench", *(w for n, v in shown.items() for w in (f"--{n}", v))])
+
+
+def confirm(
+    network: PartlyQuantized,
+    layers: Sequence[str],
+    precision: Precision,
+    probe: Probe,
+    reporter: Reporter,
+) -> Confirmation:
+    """FP32, the quantized network and the one with layers in float, launched in turn.
+
+    Raises:
+        HarnessError: one of them cannot be built or run.
+    """
+    started, start = datetime.now(UTC), time.monotonic()
+    shop = network.workshop
+    plain = replace(shop.config, precisions=("fp32", precision))
+    chosen = replace(plain, float_layers=tuple(layers)).check()
+    fp32, quantized = (CaseRun(case, shop) for case in plain.cases())
+    kept = quantized
+    if layers:
+        own = make_workshop(chosen, shop.cache, shop.announce)
+        kept = CaseRun(quantized.case, own, title=f"{quantized.case} with layers in float")
+    runs = list({id(run): run for run in (fp32, quantized, kept)}.values())
+    reporter.begin(len(runs) * (1 + plain.launches))
+    for run in runs:
+        reporter.say(f"building {run}")
+        build(run, probe)
+        reporter.advance()
+    inference_s = measure(runs, reporter)
+    for run in runs:
+        if run.error is not None:
+            raise run.error
+    timing = timing_since(started, start, inference_s, shop.cache)
+    without, with_layers = (
+        RunRecord(
+            schema_version=SCHEMA_VERSION,
+            voxgate=__version__,
+            environment=read_environment(config.thread_count, {config.backends[0]: probe.version}),
+            config=config.facts(),
+            cases=rows,
+            ratios=ratios_of(rows),
+            timing=timing,
+        )
+        for config, rows in (
+            (plain, results_of([fp32, quantized])),
+            (chosen, results_of([fp32, kept])),
+        )
+    )
+    return confirmation_of(without, with_layers)
+
+
+def confirmation_of(plain: RunRecord, chosen: RunRecord) -> Confirmation:
+    """What two runs of FP32 and INT8 say of the layers in float; pure.
+
+    Raises:
+        HarnessError: a case has no Dice.
+    """
+    fp32, before, after = plain.cases[0], plain.cases[1], chosen.cases[1]
+    return Confirmation(
+        loss_before=_lost(fp32, before),
+        loss_after=_lost(fp32, after),
+        latency_ratio=quotient(
+            after.latency_ms.median if after.latency_ms else None,
+            before.latency_ms.median if before.latency_ms else None,
+        ),
+        latency_ratio_by_minima=quotient(
+            after.latency_ms.min if after.latency_ms else None,
+            before.latency_ms.min if before.latency_ms else None,
+        ),
+        size_ratio=quotient(after.engine_bytes, before.engine_bytes),
+        plain=plain,
+        run=chosen,
+    )
+
+
+def _lost(fp32: CaseResult, other: CaseResult) -> dict[str, float]:
+    if fp32.dice is None or other.dice is None:
+        msg = f"{other.case} has no Dice: {other.error or other.reason or 'it was not evaluated'}"
+        raise HarnessError(msg)
+    return differences(fp32.dice.per_class, other.dice.per_class)
+
+
+def _search(
+    network: PartlyQuantized,
+    layers: Sequence[LayerLoss],
+    margin: float,
+    precision: Precision,
+    reporter: Reporter,
+) -> Found:
+    fp32 = network.fp32.dice.per_class
+
+    def loss_of(names: tuple[str, ...]) -> float:
+        count = f"{len(names)} of {len(layers)} layers in float"
+        reporter.say(f"searching: {network.model} with {count}, in {precision}")
+        variant = network.measure(precision, "quantized", names)
+        reporter.advance()
+        return worst(differences(fp32, variant.dice.per_class))
+
+    order = by_gain(layers)
+    reporter.begin(2 + 2 * len(order))
+    # Each was measured when the layers were ranked, so these come from the cache.
+    alone = {
+        layer.name: loss_of((layer.name,)) for layer in layers if layer.dice_gained is not None
+    }
+    return search(order, alone, loss_of, margin)
+
+
+def worst(losses: dict[str, float]) -> float:
+    """The loss of the class that loses most; 0 where no class can be compared."""
+    return max(losses.values(), default=0.0)
+
+
+def _budget(
+    found: Found,
+    margin: float,
+    outcome: BudgetOutcome,
+    config: RunConfig,
+    precision: Precision,
+    confirmation: Confirmation | None,
+    layers: Sequence[LayerLoss],
+) -> Budget:
+    chosen = found.layers or ()
+    return Budget(
+        margin=margin,
+        outcome=outcome,
+        layers=chosen,
+        proven=found.proven,
+        words=_words(found, margin, outcome, confirmation, layers),
+        command=command_of(config, precision, chosen) if chosen else "",
+        trials=found.trials,
+        confirmation=confirmation,
+    )
+
+
+def _words(
+    found: Found,
+    margin: float,
+    outcome: BudgetOutcome,
+    confirmation: Confirmation | None,
+    layers: Sequence[LayerLoss],
+) -> str:
+    if outcome == "unreachable":
+        lost = found.trials[-1].loss
+        return (
+            f"the margin {margin:g} cannot be met: with all {len(layers)} layers in float the worst "
+            f"class still loses {lost:.5f} to what is quantized between them"
+        )
+    assert confirmation is not None
+    lost = worst(confirmation.loss_after)
+    verdict = "NOT confirmed" if outcome == "refuted" else "confirmed"
+    seen = f"on the evaluation patches the worst class loses {lost:.5f}, margin {margin:g}"
+    if not found.layers:
+        there = f"{found.trials[0].loss:.5f} on the ranking patches"
+        return (
+            f"no layer needs to be left in float: the worst class loses {there}; {verdict}: {seen}"
+        )
+    macs = sum(layer.macs_share for layer in layers if layer.name in found.layers)
+    proof = "the fewest that do" if found.proven else "a small set; a smaller one may exist"
+    return (
+        f"{len(found.layers)} of {len(layers)} layers in float, {macs:.1%} of the "
+        f"multiply-accumulates, {proof}; {verdict}: {seen}"
+    )

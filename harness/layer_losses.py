@@ -1,0 +1,163 @@
+"""The frozen records of a sensitivity analysis: what each layer loses when it is quantized.
+
+Only the standard library and records are imported here. A Dice *lost* is FP32's minus the variant's,
+a Dice *gained* the variant's minus that of the fully quantized network: more of either says that the
+layer matters more, and a negative one that Dice moved the other way. SQNR is in decibels, of the
+logits against FP32's; None means that they do not differ, or that it was not measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.types import Environment, PatchInfo, Precision, RunRecord, Timing
+
+BETWEEN = "between layers"  # the name of what belongs to no layer
+
+Proxy = Literal["dice", "sqnr"]
+BudgetOutcome = Literal["met", "found", "refuted", "unreachable"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Whole:
+    """One network as a whole on the ranking patches, as a point that layers are compared with."""
+
+    precision: Precision
+    dice_mean: float
+    dice_per_class: dict[str, float | None]
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerLoss:
+    """One layer, or the quantizers between layers.
+
+    ``macs_share`` is its share of the network's multiply-accumulates, ``quantizers`` how many are in
+    front of it. The first four are of the network in which it alone is quantized, the last three of
+    the one in which it alone is left in float. Where only the proxy was measured, Dice is None.
+    """
+
+    name: str
+    op_type: str
+    macs_share: float
+    quantizers: int
+    dice_lost: float | None = None
+    dice_lost_per_class: dict[str, float]
+    sqnr_db: float | None = None
+    exact: bool = False
+    dice_gained: float | None = None
+    dice_gained_per_class: dict[str, float]
+    sqnr_gained_db: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """Whether SQNR ranks layers as Dice does.
+
+    ``spearman`` is the rank correlation of the Dice lost with the noise of the logits over
+    ``layers``, None where one of them does not vary. ``noise`` is the largest rise of Dice that
+    quantizing a single layer caused: no layer can help, so that much is chance; ``above_noise``
+    counts the layers that lose more. ``words`` says what to make of it.
+    """
+
+    spearman: float | None
+    layers: int
+    noise: float
+    above_noise: int
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A set of layers left in float, and the Dice that the worst class then loses to FP32."""
+
+    layers: tuple[str, ...]
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmation:
+    """Both INT8 engines on the evaluation patches, measured in turn with FP32.
+
+    Losses are FP32's Dice minus the engine's, per class. Ratios are the engine with the layers in
+    float over the one without: 1.2 is a fifth slower or larger. ``run`` has every figure;
+    ``plain`` those of the engine without the list.
+    """
+
+    loss_before: dict[str, float]
+    loss_after: dict[str, float]
+    latency_ratio: float | None
+    latency_ratio_by_minima: float | None
+    size_ratio: float | None
+    plain: RunRecord
+    run: RunRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """The layers to leave in float for a Dice margin, found on the ranking patches.
+
+    ``margin`` is what no class may lose more than. ``outcome``: *met* without any layer in float;
+    *found* and confirmed on the evaluation patches; *refuted* there; *unreachable* even with every
+    layer in float. ``proven``: no smaller set does it, as measured. ``command`` repeats the result.
+    """
+
+    margin: float
+    outcome: BudgetOutcome
+    layers: tuple[str, ...]
+    proven: bool
+    words: str
+    command: str
+    trials: tuple[Trial, ...]
+    confirmation: Confirmation | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """Where the time of the variants went, in seconds over all workers; reused ones cost none.
+
+    ``overhead_s`` is starting processes, importing runtimes and reading files.
+    """
+
+    variants: int
+    reused: int
+    edit_s: float
+    build_s: float
+    inference_s: float
+    overhead_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SensitivityRecord:
+    """What one analysis measured. ``layers`` are ranked, the most sensitive first.
+
+    ``wholes`` has FP32, the control (the edited float graph with nothing quantized) and the fully
+    quantized network in each arithmetic. ``alone_in`` is the arithmetic in which one layer is
+    quantized, ``rest_in`` that in which all others are. ``between`` are the quantizers that belong
+    to no layer; ``in_float`` the layers that the quantizer left in float anyway.
+    """
+
+    kind: Literal["sensitivity"]
+    schema_version: int
+    voxgate: str
+    environment: Environment
+    config: dict[str, object]
+    model: str
+    task: str
+    backend: str
+    quantizer: str
+    calibration_method: str
+    proxy: Proxy
+    alone_in: Precision
+    rest_in: Precision
+    patches: tuple[PatchInfo, ...]
+    wholes: dict[str, Whole]
+    layers: tuple[LayerLoss, ...]
+    between: LayerLoss | None
+    in_float: tuple[str, ...]
+    quantizers: int
+    agreement: Agreement
+    budget: Budget | None
+    costs: Costs
+    timing: Timing
