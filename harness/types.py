@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16"]
+Precision = Literal[
+    "fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16",
+    "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8",
+]  # fmt: skip
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Those that promise integer arithmetic; they differ in what is between.
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
+# Those computed in float with rounded values: their size and time are a float engine's. Of all but
+# fake-int8 there is no engine here that computes in them: weights and activations of 4 or 8 bits.
+SIMULATED_PRECISIONS: frozenset[Precision] = frozenset(
+    {"fake-int8", "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8"}
+)
 
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)

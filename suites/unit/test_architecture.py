@@ -41,6 +41,7 @@ LAYERS = (
         "qdq_view",
         "grids",
         "formulas",
+        "float8",
     ),
     (
         "datasets",
