@@ -16,11 +16,12 @@ Precision = Literal[
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Those that promise integer arithmetic; they differ in what is between.
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
-# Those computed in float with rounded values: their size and time are a float engine's. Of all but
-# fake-int8 there is no engine here that computes in them: weights and activations of 4 or 8 bits.
+# Those computed in float with rounded values: their size and time are a float engine's.
 SIMULATED_PRECISIONS: frozenset[Precision] = frozenset(
     {"fake-int8", "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8"}
 )
+# No engine here computes in these, so nothing but their Dice says anything about them.
+PROJECTED_PRECISIONS: frozenset[Precision] = SIMULATED_PRECISIONS - {"fake-int8"}
 
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.record import AnyRecord
-from harness.report import formats
+from harness.report import formats, simulated
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
 from harness.report.page import Cell, visible
@@ -124,6 +124,8 @@ def _results(record: RunRecord, paper: Paper | None) -> str:
     left = (
         f"\n\n{len(rows) - _MOST_RESULTS} more in the record." if len(rows) > _MOST_RESULTS else ""
     )
+    projected = simulated.footnote(record.cases)
+    left += f"\n\n{escape(projected, len(projected))}" if projected else ""
     summary = f"<summary>Results of {formats.count(len(rows), 'case')}</summary>"
     return f"<details>{summary}\n\n{shown}{left}\n\n</details>"
 
