@@ -38,7 +38,7 @@ from harness.requests import (
     QuantizeRequest,
 )
 from harness.stages.build import is_quantized_onnx, refuse
-from harness.types import CaseId, GraphNode
+from harness.types import CaseId, GraphNode, Precision
 
 Made = TypeVar("Made")
 Announce = Callable[[str], None]
@@ -201,10 +201,12 @@ class Workshop:
 
         return self._once(("onnx", model), create)
 
-    def quantized(self, model: str, backend: str) -> Artifact[Quantized]:
+    def quantized(
+        self, model: str, backend: str, precision: Precision = "int8"
+    ) -> Artifact[Quantized]:
         """The fake-quantized graph that a backend builds from."""
-        quantizer = self.quantizer(backend)
-        method = quantizer.check_method(self.config.calibration_method)
+        quantizer = self.quantizer(backend, precision)
+        method = self.method(quantizer)
 
         def create() -> Artifact[Quantized]:
             graph, calibration = self.onnx(model), self.calibration()
@@ -216,6 +218,7 @@ class Workshop:
                 "float_layers": sorted(self.config.float_layers),
                 "quantizer": quantizer.name,
                 "method": method,
+                "scheme": quantizer.scheme,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
                 "code": source_fingerprint(
                     "quantizers",
@@ -223,6 +226,7 @@ class Workshop:
                     "graph.py",
                     "backends/openvino.py",
                     "calibration.py",
+                    *quantizer.files,
                 ),
                 "packages": versions(quantizer.packages),
             }
@@ -236,12 +240,13 @@ class Workshop:
                     images=str(calibration.path(layout.CALIBRATION_IMAGES)),
                     folder=str(folder),
                     float_layers=kept,
+                    scheme=quantizer.scheme,
                 )
                 return run_job(jobs.QUANTIZE, request, self.limits)
 
             return self.cache.get_or_make("quantized", inputs, Quantized, make)
 
-        return self._once(("quantized", model, quantizer.name), create)
+        return self._once(("quantized", model, quantizer.name, quantizer.scheme), create)
 
     def engine(self, case: CaseId) -> Artifact[Built]:
         """The engine of a case, built on and for this machine."""
@@ -310,13 +315,19 @@ class Workshop:
             cuda_graph=self.config.cuda_graph,
         )
 
-    def quantizer(self, backend: str) -> quantizers.QuantizerSpec:
-        """The quantizer that was asked for, or the backend's default."""
+    def quantizer(self, backend: str, precision: Precision = "int8") -> quantizers.QuantizerSpec:
+        """The precision's own quantizer, else the one that was asked for, or the backend's default."""
+        if precision in quantizers.SIMULATIONS:
+            return quantizers.SIMULATIONS[precision]
         name = self.config.quantizer or backends.get(backend).default_quantizer
         if name is None:
             msg = f"{backend} has no quantizer"
             raise HarnessError(msg)
         return quantizers.get(name)
+
+    def method(self, quantizer: quantizers.QuantizerSpec) -> str:
+        """The calibration method: a simulation has its own, whatever the others are to use."""
+        return quantizer.check_method("" if quantizer.scheme else self.config.calibration_method)
 
     def checkpoint(self, model: str) -> Path:
         """Where the trained weights of a model on this task lie."""
@@ -333,7 +344,7 @@ class Workshop:
             graph = self.onnx(case.model)
             return str(graph.path(layout.ONNX)), graph.digest
         if kind == "quantized":
-            quantized = self.quantized(case.model, case.backend)
+            quantized = self.quantized(case.model, case.backend, case.precision)
             return str(quantized.path(quantized.result.file)), quantized.digest
         return "", models.get(case.model).name
 

@@ -14,12 +14,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness import __version__
+from harness.case_run import CaseRun
 from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import HarnessError
 from harness.layer_losses import Budget, BudgetOutcome, Confirmation, LayerLoss
 from harness.partly_quantized import PartlyQuantized
-from harness.pipeline import CaseRun, build, make_workshop, measure, results_of, timing_since
+from harness.pipeline import build, make_workshop, measure, results_of, timing_since
 from harness.ranking import Found, differences, search
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION

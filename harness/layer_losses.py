@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.types import Environment, PatchInfo, Precision, RunRecord, Timing
+from harness.provenance import PatchInfo
+from harness.types import Environment, Precision, RunRecord, Timing
 
 BETWEEN = "between layers"  # the name of what belongs to no layer
 

@@ -307,10 +307,10 @@ def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
 
 
 def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
-    quantizer = workshop.quantizer(row.backend)
+    quantizer = workshop.quantizer(row.backend, row.precision)
     patches = workshop.calibration().result.patches
     return Calibration(
-        method=quantizer.check_method(workshop.config.calibration_method),
+        method=workshop.method(quantizer),
         quantizer=quantizer.name,
         cases=tuple(sorted({patch.case for patch in patches})),
         patches=patches,
@@ -374,5 +374,5 @@ def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) 
 def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
     spec = backends.get(case.backend)
     if spec.sources[case.precision] == "quantized":
-        return workshop.quantized(case.model, case.backend).result.quantize_nodes
+        return workshop.quantized(case.model, case.backend, case.precision).result.quantize_nodes
     return len(spec.graph.nodes) if spec.graph else 0

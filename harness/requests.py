@@ -132,7 +132,8 @@ class Exported:
 class QuantizeRequest:
     """Calibrate and quantize an ONNX graph on the images of an .npy file, (N, 1, D, H, W).
 
-    ``float_layers`` are nodes of the graph that stay in float.
+    ``float_layers`` are nodes of the graph that stay in float; ``scheme`` is what a simulation rounds
+    to, and empty for every other quantizer.
     """
 
     quantizer: str
@@ -141,11 +142,15 @@ class QuantizeRequest:
     images: str
     folder: str
     float_layers: tuple[GraphNode, ...] = ()
+    scheme: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantized:
-    """A fake-quantized graph: float weights, with quantize-dequantize nodes in it."""
+    """A fake-quantized graph: float weights, with quantize-dequantize nodes in it.
+
+    Of a simulation ``quantize_nodes`` counts the tensors that are rounded, its weights included.
+    """
 
     format: QuantizedFormat
     file: str

@@ -13,11 +13,19 @@ from typing import Literal, get_args
 from harness.provenance import Calibration
 from harness.scores import DiceLedger, Presence, Surfaces
 
-Precision = Literal["fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16"]
+Precision = Literal[
+    "fp32", "fake-int8", "int8", "fp16", "bf16", "tf32", "int8-fp16",
+    "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8",
+]  # fmt: skip
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Those that promise integer arithmetic; they differ in what is between.
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
-SIMULATED_PRECISIONS: frozenset[Precision] = frozenset({"fake-int8"})
+# Those computed in float with rounded values: their size and time are a float engine's.
+SIMULATED_PRECISIONS: frozenset[Precision] = frozenset(
+    {"fake-int8", "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8"}
+)
+# No engine here computes in these, so nothing but their Dice says anything about them.
+PROJECTED_PRECISIONS: frozenset[Precision] = SIMULATED_PRECISIONS - {"fake-int8"}
 
 ClassSet = Literal["task", "paper"]
 CLASS_SETS: tuple[ClassSet, ...] = get_args(ClassSet)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.provenance import PatchInfo
 from harness.requests import EngineOptions
-from harness.types import Dice, GraphNode, PatchInfo, QuantizedFormat
+from harness.types import Dice, GraphNode, QuantizedFormat
 
 # The graph that is edited; parts of the other one are grafted onto it.
 Onto = Literal["float", "quantized"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from harness.config import RunConfig
-from harness.types import CaseResult
+from harness.types import SIMULATED_PRECISIONS, CaseResult
 
 
 def test_case_is_built_and_measured(vg_row: CaseResult) -> None:
     assert vg_row.status == "ok", f"{vg_row.status}: {vg_row.error or vg_row.reason}"
 
 
-@pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16")
+@pytest.mark.vg_precisions(*SIMULATED_PRECISIONS, "int8", "int8-fp16")
 def test_calibration_is_recorded(vg_result: CaseResult) -> None:
     if vg_result.backend == "fake":
         pytest.skip("the fake backend calibrates nothing")
@@ -20,7 +20,7 @@ def test_calibration_is_recorded(vg_result: CaseResult) -> None:
     assert vg_result.calibration.cases
 
 
-@pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16")
+@pytest.mark.vg_precisions(*SIMULATED_PRECISIONS, "int8", "int8-fp16")
 def test_calibration_and_evaluation_share_no_patch(
     vg_result: CaseResult, vg_config: RunConfig
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.types import Ratios
+from harness.types import SIMULATED_PRECISIONS, Ratios
 
 MIN_INT8_SIZE_RATIO = 3.5
 SAME_SIZE = 1.02  # names and metadata differ a little between two graphs
@@ -16,7 +16,7 @@ def test_int8_engine_is_smaller(vg_ratios: Ratios) -> None:
     assert vg_ratios.size >= MIN_INT8_SIZE_RATIO
 
 
-@pytest.mark.vg_precisions("fake-int8")
+@pytest.mark.vg_precisions(*SIMULATED_PRECISIONS)
 def test_fake_engine_is_not_smaller(vg_ratios: Ratios) -> None:
     assert vg_ratios.size is not None
     assert vg_ratios.size <= SAME_SIZE

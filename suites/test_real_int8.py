@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import models
-from harness.types import CaseResult
+from harness.types import SIMULATED_PRECISIONS, CaseResult
 
 
 @pytest.mark.vg_precisions("int8", "int8-fp16")
@@ -27,7 +27,7 @@ def test_int8_covers_the_network(vg_row: CaseResult) -> None:
     assert shares.unmapped == 0.0
 
 
-@pytest.mark.vg_precisions("fp32", "fake-int8", "bf16", "fp16", "tf32")
+@pytest.mark.vg_precisions("fp32", *SIMULATED_PRECISIONS, "bf16", "fp16", "tf32")
 def test_nothing_else_computes_in_int8(vg_row: CaseResult) -> None:
     if vg_row.int8_coverage is None:
         pytest.skip(f"{vg_row.case} does not tell what it executes ({vg_row.status})")

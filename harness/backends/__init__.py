@@ -7,9 +7,22 @@ import importlib
 from harness.backends.base import Backend, BackendSpec, Session
 from harness.errors import UnavailableError, look_up
 from harness.requests import Probe
-from harness.types import GraphFacts, GraphNode, Precision
+from harness.types import GraphFacts, GraphNode, Precision, SourceKind
 
 __all__ = ["BACKENDS", "Backend", "BackendSpec", "Session", "get", "load", "require"]
+
+# Weights and activations of 4 bits, or floats of 8: rounded in float, where any runtime is as good.
+_LOWER_BITS: dict[Precision, SourceKind] = {
+    "fake-int4": "quantized",
+    "fake-int4-int8": "quantized",
+    "fake-int4-int4": "quantized",
+    "fake-fp8": "quantized",
+}
+
+
+def _no_simulation(why: str) -> dict[Precision, str]:
+    return dict.fromkeys(_LOWER_BITS, f"{why}; simulate it with openvino or onnxruntime")
+
 
 _NO_FP16_CPU = "it computes in fp32, bf16 or int8; fp16 is for GPU backends"
 
@@ -45,6 +58,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
         reasons={
             "fake-int8": "it computes Q/DQ graphs in int8; use openvino or onnxruntime",
             "bf16": "use fp16 or tf32",
+            **_no_simulation("it compiles Q/DQ nodes to kernels of their precision"),
         },
     )
 
@@ -61,6 +75,7 @@ BACKENDS: dict[str, BackendSpec] = {
                 "fake-int8": "quantized",
                 "int8": "quantized",
                 "bf16": "onnx",
+                **_LOWER_BITS,
             },
             default_precisions=("fp32", "fake-int8", "int8"),
             default_quantizer="nncf",
@@ -75,7 +90,7 @@ BACKENDS: dict[str, BackendSpec] = {
             name="onnxruntime",
             title="ONNX Runtime",
             module="harness.backends.onnxruntime",
-            sources={"fp32": "onnx", "fake-int8": "quantized"},
+            sources={"fp32": "onnx", "fake-int8": "quantized", **_LOWER_BITS},
             default_precisions=("fp32", "fake-int8"),
             default_quantizer="modelopt",
             formats=("onnx-qdq",),
@@ -106,6 +121,7 @@ BACKENDS: dict[str, BackendSpec] = {
                 "fake-int8": "it is the float reference here; use openvino or onnxruntime",
                 "bf16": "it is the fp32 reference here; use the openvino backend",
                 "fp16": "it is the fp32 reference here",
+                **_no_simulation("it is the float reference here"),
             },
         ),
         _tensorrt(

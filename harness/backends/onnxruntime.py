@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import LayerTimes, Tensor, import_sdk
-from harness.errors import BuildError, UnavailableError
+from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer
 
@@ -89,6 +90,28 @@ def run_file(path: Path, image: Tensor, options: EngineOptions) -> NDArray[np.ge
     (output,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})
     result: NDArray[np.generic] = output
     return result
+
+
+def run_images(
+    path: Path, images: NDArray[np.float32], outputs: Sequence[str]
+) -> Iterator[list[NDArray[np.generic]]]:
+    """The named outputs of an ONNX file for each of the images, (N, 1, D, H, W), one at a time.
+
+    Raises:
+        QuantizationError: ONNX Runtime refused the graph, or an inference.
+    """
+    ort = sdk()
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(path, settings, ["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        for index in range(len(images)):
+            image = np.ascontiguousarray(images[index : index + 1], dtype=np.float32)
+            yield session.run(list(outputs), {name: image})
+    except Exception as error:
+        msg = f"ONNX Runtime could not run {path.name} to calibrate it: {error}"
+        raise QuantizationError(msg) from error
 
 
 def _settings(options: EngineOptions) -> onnxruntime.SessionOptions:

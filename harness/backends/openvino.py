@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from harness.backends.base import LayerTimes, Tensor, import_sdk
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
-from harness.types import Arithmetic, ExecutedLayer
+from harness.types import SIMULATED_PRECISIONS, Arithmetic, ExecutedLayer
 
 if TYPE_CHECKING:
     import openvino
@@ -167,7 +167,7 @@ def _properties(options: EngineOptions) -> dict[str, Any]:
     }
     if options.profiled:
         properties["PERF_COUNT"] = True
-    if options.precision == "fake-int8":
+    if options.precision in SIMULATED_PRECISIONS:
         properties["LP_TRANSFORMS_MODE"] = "NO"
     return properties
 

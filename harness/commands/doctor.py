@@ -92,6 +92,7 @@ def _as_json(environment: Environment, probes: dict[str, Probe]) -> dict[str, ob
 def _print(environment: Environment, driver: Driver, probes: dict[str, Probe]) -> None:
     from rich.table import Table
 
+    from harness.report.simulated import name_of
     from harness.report.table import make_console
 
     console = make_console()
@@ -105,7 +106,7 @@ def _print(environment: Environment, driver: Driver, probes: dict[str, Probe]) -
     table = Table("backend", "version", "device", "runs here")
     for name, probe in probes.items():
         runs = [p for p in backends.get(name).precisions if runs_here(name, p, probe)]
-        shown = ", ".join(runs) or "nothing"
+        shown = ", ".join(map(name_of, runs)) or "nothing"
         table.add_row(name, probe.version or "–", probe.device or "–", shown)
     console.print(table)
     for name, probe in probes.items():
@@ -117,4 +118,7 @@ def _missing(name: str, probe: Probe) -> list[tuple[str, str]]:
     """What a backend cannot do on this machine, and why."""
     if not probe.available:
         return [("at all", probe.reason)]
-    return list((dict(backends.get(name).reasons) | probe.refused).items())
+    alike: dict[str, list[str]] = {}
+    for precision, why in (dict(backends.get(name).reasons) | probe.refused).items():
+        alike.setdefault(why, []).append(precision)
+    return [(", ".join(precisions), why) for why, precisions in alike.items()]

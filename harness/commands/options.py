@@ -32,7 +32,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="task, or paper: its class counts, for size, latency and memory without Dice",
     )  # fmt: skip
     names.add_argument("--backend", default=",".join(DEFAULT_BACKENDS), help="default: %(default)s")
-    names.add_argument("--precisions", default="", help="default: each backend's own")
+    names.add_argument(
+        "--precisions", default="", help="default: each backend's own; fake-* are simulated"
+    )
     quantization = parser.add_argument_group("quantization")
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 from harness.errors import look_up
 from harness.quantizers.base import Quantizer, QuantizerSpec
+from harness.types import Precision
 
-__all__ = ["QUANTIZERS", "Quantizer", "QuantizerSpec", "get", "load"]
+__all__ = ["QUANTIZERS", "SIMULATIONS", "Quantizer", "QuantizerSpec", "find", "get", "load"]
 
 QUANTIZERS: dict[str, QuantizerSpec] = {
     spec.name: spec
@@ -48,6 +50,29 @@ QUANTIZERS: dict[str, QuantizerSpec] = {
 }
 
 
+def _simulation(attribute: str, scheme: str, words: str) -> QuantizerSpec:
+    return QuantizerSpec(
+        name="simulation",
+        title=f"a simulation of {words}",
+        module="harness.quantizers.simulation",
+        attribute=attribute,
+        scheme=scheme,
+        format="onnx-qdq",
+        methods=("max",),
+        packages=("numpy", "onnx", "onnxruntime"),
+        files=("formulas.py", "grids.py", "float8.py", "qdq_view.py", "backends/onnxruntime.py"),
+    )
+
+
+# The precisions that bring their own quantizer, whatever other one was asked for.
+SIMULATIONS: Mapping[Precision, QuantizerSpec] = {
+    "fake-int4": _simulation("INT4", "int4", "INT4 weights"),
+    "fake-int4-int8": _simulation("INT4_INT8", "int4-int8", "INT4 weights, INT8 activations"),
+    "fake-int4-int4": _simulation("INT4_INT4", "int4-int4", "INT4 weights and activations"),
+    "fake-fp8": _simulation("FP8", "fp8", "FP8 weights and activations (E4M3)"),
+}
+
+
 def get(name: str) -> QuantizerSpec:
     """The facts of the quantizer of that name.
 
@@ -57,8 +82,20 @@ def get(name: str) -> QuantizerSpec:
     return look_up("quantizer", name, QUANTIZERS)
 
 
-def load(name: str) -> Quantizer:
+def find(name: str, scheme: str = "") -> QuantizerSpec:
+    """The facts of a quantizer as a worker is asked for it: with the scheme of a simulation.
+
+    Raises:
+        UsageError: no such quantizer or scheme.
+    """
+    if not scheme:
+        return get(name)
+    known = {f"{spec.name} {spec.scheme}": spec for spec in SIMULATIONS.values()}
+    return look_up("simulation", f"{name} {scheme}", known)
+
+
+def load(name: str, scheme: str = "") -> Quantizer:
     """The quantizer's working half; only workers call this."""
-    spec = get(name)
+    spec = find(name, scheme)
     quantizer: Quantizer = getattr(importlib.import_module(spec.module), spec.attribute)
     return quantizer

@@ -19,7 +19,9 @@ from harness.types import GraphNode, QuantizedFormat
 class QuantizerSpec:
     """What can be said of a quantizer without importing its SDK.
 
-    ``methods`` are the calibration methods that it really has; the first is the default.
+    ``methods`` are the calibration methods that it really has; the first is the default. ``scheme``
+    is what a simulation rounds to, and ``files`` are modules of the harness whose change changes what
+    it writes, beside all quantizers'.
     """
 
     name: str
@@ -29,6 +31,8 @@ class QuantizerSpec:
     methods: tuple[str, ...]
     packages: tuple[str, ...]
     attribute: str = "QUANTIZER"
+    scheme: str = ""
+    files: tuple[str, ...] = ()
 
     def check_method(self, method: str) -> str:
         """The method, or the default for an empty name.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from harness.report import formats, labels, svg
+from harness.report import formats, labels, simulated, svg
 from harness.report.grouping import Group, look, precisions_of
 from harness.report.page import Chart, Mark
 from harness.report.scales import Scale, finite, fitting
@@ -131,7 +131,7 @@ def coverage(groups: Sequence[Group]) -> Chart | None:
 def legend(groups: Sequence[Group]) -> tuple[Mark, ...]:
     """The precisions that occur."""
     return tuple(
-        Mark(words=name, shape=look(name).shape, class_=look(name).class_)
+        Mark(words=simulated.name_of(name), shape=look(name).shape, class_=look(name).class_)
         for name in precisions_of(groups)
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report import formats, svg
+from harness.report import formats, simulated, svg
 from harness.report.charts import legend
 from harness.report.grouping import Group, look
 from harness.report.page import Chart, Column, Table
@@ -83,7 +83,7 @@ def dice_table(groups: Sequence[Group]) -> Table | None:
         columns=(
             Column(heading="model"),
             Column(heading="class"),
-            *(Column(heading=name, numeric=True) for name in names),
+            *(Column(heading=simulated.name_of(name), numeric=True) for name in names),
             Column(heading="Δ to FP32", numeric=True),
         ),
         rows=tuple(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.report import svg
-from harness.types import INT8_PRECISIONS, CaseResult, Precision
+from harness.types import INT8_PRECISIONS, PROJECTED_PRECISIONS, CaseResult, Precision
 
 
 class Named(Protocol):
@@ -65,12 +65,27 @@ _LOOKS: dict[Precision, Look] = {
     "bf16": Look(shape="cross", class_="t-bf16"),
     "tf32": Look(shape="ring", class_="t-tf32"),
     "int8-fp16": Look(shape="diamond", class_="t-int8-fp16"),
+    "fake-int4": Look(shape="triangle", class_="t-fake-int4"),
+    "fake-int4-int8": Look(shape="cross", class_="t-fake-int4-int8"),
+    "fake-int4-int4": Look(shape="ring", class_="t-fake-int4-int4"),
+    "fake-fp8": Look(shape="diamond", class_="t-fake-fp8"),
 }
 
 
 def look(precision: Precision) -> Look:
     """Colour and shape of a precision, the same in every chart."""
     return _LOOKS[precision]
+
+
+def built(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """The groups without projections, which have no size and no time of their own."""
+    return tuple(
+        replace(
+            group,
+            cases={n: case for n, case in group.cases.items() if n not in PROJECTED_PRECISIONS},
+        )
+        for group in groups
+    )
 
 
 def groups_of(cases: Iterable[CaseResult]) -> tuple[Group, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.layer_losses import SensitivityRecord
 from harness.record import AnyRecord
-from harness.report import formats, sensitivity_table
+from harness.report import formats, sensitivity_table, simulated
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
 from harness.report.page import Cell, visible
@@ -144,6 +144,8 @@ def _results(record: RunRecord, paper: Paper | None) -> str:
     left = (
         f"\n\n{len(rows) - _MOST_RESULTS} more in the record." if len(rows) > _MOST_RESULTS else ""
     )
+    projected = simulated.footnote(record.cases)
+    left += f"\n\n{escape(projected, len(projected))}" if projected else ""
     summary = f"<summary>Results of {formats.count(len(rows), 'case')}</summary>"
     return f"<details>{summary}\n\n{shown}{left}\n\n</details>"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.report import charts, formats
+from harness.report import charts, formats, simulated
 from harness.report.dice_chart import class_rows, dice_chart, dice_table
 from harness.report.environment_view import environment_blocks, gpu_table, launch_table
-from harness.report.grouping import Group, group_key, groups_of, short_names
+from harness.report.grouping import Group, built, group_key, groups_of, short_names
 from harness.report.launch_charts import strip_legend, strips
 from harness.report.page import (
     Banner,
@@ -192,11 +192,6 @@ def _filled(column: ResultColumn, row: Row) -> Cell | str:
     return Cell(text=value, quiet=True) if column.quiet and isinstance(value, str) else value
 
 
-def _precision(row: Row) -> str:
-    case = row.case
-    return case.precision if case.status == "ok" else f"{case.precision} ({case.status})"
-
-
 def _memory(row: Row) -> Cell:
     memory: Memory | None = row.case.memory_bytes
     return Cell(
@@ -213,13 +208,13 @@ def _build(row: Row) -> Cell:
 
 COLUMNS = (
     ResultColumn("model", lambda r: r.label, numeric=False),
-    ResultColumn("precision", _precision, numeric=False),
+    ResultColumn("precision", lambda r: simulated.words_of(r.case), numeric=False),
     ResultColumn("size MB", lambda r: formats.megabytes(r.case.engine_bytes), note="serialized engine, 10⁶ bytes"),
-    ResultColumn("smaller", lambda r: formats.times(r.ratios.size if r.ratios else None)),
+    ResultColumn("smaller", lambda r: formats.times(simulated.gain(r.case.precision, r.ratios.size if r.ratios else None))),
     ResultColumn("paper", lambda r: formats.times(r.paper.smaller) if r.paper else "", note="smaller, in the paper", quiet=True),
     ResultColumn("latency ms", lambda r: r.ms(r.case.latency_ms.median if r.case.latency_ms else None), note="median over all launches"),
     ResultColumn("min", lambda r: r.ms(r.case.latency_ms.min if r.case.latency_ms else None), note="the fastest sample, ms"),
-    ResultColumn("faster", lambda r: formats.times(r.ratios.latency if r.ratios else None), note="by medians"),
+    ResultColumn("faster", lambda r: formats.times(simulated.gain(r.case.precision, r.ratios.latency if r.ratios else None)), note="by medians"),
     ResultColumn("paper", lambda r: formats.times(r.paper.faster) if r.paper else "", note="faster, in the paper", quiet=True),
     ResultColumn("mean Dice", lambda r: formats.dice(r.case.dice.mean if r.case.dice else None)),
     ResultColumn("Δ", lambda r: formats.difference(r.ratios.dice_mean_delta if r.ratios else None), note="mean Dice minus that of FP32"),
@@ -261,10 +256,10 @@ def certificate_table(cases: Iterable[CaseResult]) -> Table | None:
 
 def _results(record: RunRecord, groups: Sequence[Group], paper: Paper | None) -> tuple[Block, ...]:
     found = [
-        charts.size_against_latency(groups),
+        charts.size_against_latency(built(groups)),
         charts.coverage(groups),
-        charts.latency_bars(groups),
-        charts.size_bars(groups),
+        charts.latency_bars(built(groups)),
+        charts.size_bars(built(groups)),
     ]
     table = result_table(record, paper)
     with_paper = paper is not None and any(paper.of(case.model) for case in record.cases)
@@ -274,6 +269,8 @@ def _results(record: RunRecord, groups: Sequence[Group], paper: Paper | None) ->
             "Built with the paper's class counts: the heads are seeded, not trained, "
             "and Dice is not measured."
         )
+    if projected := simulated.footnote(record.cases):
+        source.append(projected)
     prose = Prose(paragraphs=tuple(source), quiet=True) if source and table else None
     return _present([table, prose, _grid(found)])
 
@@ -289,12 +286,13 @@ def _dice(groups: Sequence[Group]) -> tuple[Block, ...]:
 
 
 def _launches(record: RunRecord, groups: Sequence[Group]) -> tuple[Block, ...]:
-    drawn = [strips(group) for group in groups]
+    shown = built(groups)
+    drawn = [strips(group) for group in shown]
     table, gpu = launch_table(record.cases), gpu_table(record.cases)
     fold = (
         Fold(summary="Every launch, and the load of the host", blocks=(table,)) if table else None
     )
-    return _present([_grid(drawn, strip_legend(groups)), gpu, fold])
+    return _present([_grid(drawn, strip_legend(shown)), gpu, fold])
 
 
 def _grid(found: Iterable[Chart | None], legend: tuple[Mark, ...] = ()) -> Charts | None:

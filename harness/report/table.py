@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
+from harness.report import simulated
 from harness.types import CaseResult, Ratios, RunRecord
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def print_record(console: Console, record: RunRecord) -> None:
     """Table, certificates, what failed, and where the time went."""
     environment, timing = record.environment, record.timing
     console.print(build_table(record, wide=console.width >= _WIDE))
+    if projected := simulated.footnote(record.cases):
+        console.print(projected, highlight=False, soft_wrap=True)
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)
@@ -102,10 +105,6 @@ class _Column:
     justify: Literal["left", "right"] = "right"
 
 
-def _precision(case: CaseResult, _: Ratios | None) -> str:
-    return case.precision if case.status == "ok" else f"{case.precision} ({case.status})"
-
-
 def _size(case: CaseResult, _: Ratios | None) -> str:
     return _format(None if case.engine_bytes is None else case.engine_bytes / _MB, ".2f")
 
@@ -123,6 +122,11 @@ def _class_dice(case: CaseResult, _: Ratios | None) -> str:
     return " ".join([_format(value, ".3f") for value in values][:_MOST_CLASSES]) or _DASH
 
 
+def _gain(ratios: Ratios | None, value: float | None) -> str:
+    shown = simulated.gain(ratios.precision, value) if ratios else None
+    return _format(shown, ".2f", "x")
+
+
 def _int8_macs(case: CaseResult, _: Ratios | None) -> str:
     return _format(case.int8_coverage.by_macs.int8 if case.int8_coverage else None, ".1%")
 
@@ -134,11 +138,11 @@ def _memory(case: CaseResult, _: Ratios | None) -> str:
 _COLUMNS = (
     _Column("model", lambda case, _: case.model, justify="left"),
     _Column("backend", lambda case, _: case.backend, justify="left", essential=False),
-    _Column("precision", _precision, justify="left"),
+    _Column("precision", lambda case, _: simulated.words_of(case), justify="left"),
     _Column("size MB", _size),
-    _Column("smaller", lambda _, ratios: _format(ratios.size if ratios else None, ".2f", "x")),
+    _Column("smaller", lambda _, ratios: _gain(ratios, ratios.size if ratios else None)),
     _Column("latency ms", _latency),
-    _Column("faster", lambda _, ratios: _format(ratios.latency if ratios else None, ".2f", "x")),
+    _Column("faster", lambda _, ratios: _gain(ratios, ratios.latency if ratios else None)),
     _Column("mean Dice", _mean_dice),
     _Column("Δ Dice", lambda _, r: _format(r.dice_mean_delta if r else None, "+.4f")),
     _Column("Dice by class", _class_dice, essential=False),

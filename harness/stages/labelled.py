@@ -8,7 +8,7 @@ import numpy as np
 
 from harness import datasets, layout
 from harness.errors import HarnessError
-from harness.types import PatchInfo
+from harness.provenance import PatchInfo
 from harness.variants import Labelled, LabelledRequest
 
 

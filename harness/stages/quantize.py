@@ -19,11 +19,11 @@ def quantize(request: QuantizeRequest) -> Quantized:
     Raises:
         QuantizationError: no usable calibration images, or a graph without quantize nodes.
     """
-    spec = quantizers.get(request.quantizer)
+    spec = quantizers.find(request.quantizer, request.scheme)
     method = spec.check_method(request.method)
     images = np.load(request.images, mmap_mode="r", allow_pickle=False)
     check_images(images, request.images)
-    result = quantizers.load(spec.name).quantize(
+    result = quantizers.load(spec.name, spec.scheme).quantize(
         Path(request.onnx), images, method, Path(request.folder), request.float_layers
     )
     if result.quantize_nodes == 0:

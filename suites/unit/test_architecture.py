@@ -47,6 +47,7 @@ LAYERS = (
         "formulas",
         "calibration",
         "presence",
+        "float8",
     ),
     (
         "datasets",

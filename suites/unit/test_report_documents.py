@@ -140,7 +140,7 @@ def test_a_case_without_verdict_or_reason_is_not_silent() -> None:
 @pytest.mark.parametrize("kind", ["run", "gate", "comparison"])
 def test_nothing_measured_is_never_green(kind: str) -> None:
     empty = records.run_of([])
-    made: dict[str, AnyRecord] = {
+    made: dict[str, RunRecord | GateRecord | ComparisonRecord] = {
         "run": empty,
         "gate": replace(records.red_gate(), cases=(), run=empty, outcome="failed"),
         "comparison": replace(records.comparison(), cases=(), a=empty, b=empty, outcome="failed"),

@@ -1,0 +1,34 @@
+"""How a simulation is told from an engine wherever a precision is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.types import PROJECTED_PRECISIONS, SIMULATED_PRECISIONS, CaseResult, Precision
+
+
+def name_of(precision: Precision) -> str:
+    """The precision, marked where it is computed in float."""
+    return f"{precision} (simulated)" if precision in SIMULATED_PRECISIONS else precision
+
+
+def words_of(case: CaseResult) -> str:
+    """The marked precision, and the status of a case that is not ok."""
+    name = name_of(case.precision)
+    return name if case.status == "ok" else f"{name} ({case.status})"
+
+
+def gain(precision: Precision, ratio: float | None) -> float | None:
+    """A ratio of size or time; None of a projection, whose size and time are a float engine's."""
+    return None if precision in PROJECTED_PRECISIONS else ratio
+
+
+def footnote(cases: Iterable[CaseResult]) -> str:
+    """What stands below a table with projections; empty without."""
+    found = dict.fromkeys(c.precision for c in cases if c.precision in PROJECTED_PRECISIONS)
+    if not found:
+        return ""
+    return (
+        f"{', '.join(found)}: values rounded in float arithmetic, for the Dice that these formats "
+        "would cost. Size, latency and memory are those of the simulation; no engine here computes so."
+    )
