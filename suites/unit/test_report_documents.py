@@ -20,6 +20,7 @@ from harness.report.markdown import markdown_of
 from harness.report.paper import Paper, paper_file, read_paper
 from harness.report.progress import Silent
 from harness.types import Coverage, Dice, RunRecord, Share
+from harness.verdicts import ComparisonRecord, GateRecord
 from suites.unit import report_records as records
 
 HOSTILE = "<script>alert(1)</script> | `rm` \n| a | @maintainers [x](http://x) **b** #12 www.x.org"
