@@ -13,7 +13,11 @@ from harness.record import SCHEMA_VERSION, read_any
 from harness.types import RunRecord, Timing
 from harness.verdicts import ComparisonRecord, gravest
 
-_MADE_BY = {"gate": "'voxgate gate'", "comparison": "'voxgate compare'"}
+_MADE_BY = {
+    "gate": "'voxgate gate'",
+    "comparison": "'voxgate compare'",
+    "calibration-study": "'voxgate calibrate-study'",
+}
 
 
 def compare_files(path_a: Path, path_b: Path) -> ComparisonRecord:
@@ -53,7 +57,7 @@ def _read(path: Path) -> RunRecord:
     found = read_any(path)
     if not isinstance(found, RunRecord):
         msg = (
-            f"{path} was written by {_MADE_BY[found.kind]} and holds its verdicts; "
+            f"{path} was written by {_MADE_BY[found.kind]} and holds what that found; "
             "compare takes records of runs, which 'voxgate bench' writes"
         )
         raise ArtifactError(msg)

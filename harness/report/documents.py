@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import AnyRecord
+from harness.record import AnyRecord, RunLike
 from harness.report import formats
 from harness.report.comparison_view import comparison_sections
 from harness.report.environment_view import subtitle
@@ -22,7 +22,9 @@ from harness.report.page import (
 )
 from harness.report.paper import Paper
 from harness.report.run_view import run_banner, run_sections
+from harness.report.study_view import study_page
 from harness.report.verdict_view import banner, judgements_of, tone_of, verdict_blocks
+from harness.study_record import StudyRecord
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
 
@@ -36,6 +38,8 @@ def html_of(record: AnyRecord, paper: Paper | None) -> str:
 
 def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     """The page of a record: its banner first, then its evidence."""
+    if isinstance(record, StudyRecord):
+        return study_page(record)
     if isinstance(record, GateRecord):
         sections = _gate_sections(record, paper)
     elif isinstance(record, ComparisonRecord):
@@ -51,14 +55,14 @@ def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     )
 
 
-def run_of(record: AnyRecord) -> RunRecord:
+def run_of(record: RunLike) -> RunRecord:
     """The run that a record judges: its own, the gated one, or side B."""
     if isinstance(record, GateRecord):
         return record.run
     return record.b if isinstance(record, ComparisonRecord) else record
 
 
-def title_of(record: AnyRecord) -> str:
+def title_of(record: RunLike) -> str:
     """What the record is of."""
     if isinstance(record, GateRecord):
         return f"Gate on {record.run.config.get('task', 'an unnamed task')}"
@@ -67,7 +71,7 @@ def title_of(record: AnyRecord) -> str:
     return f"Real INT8 on {record.config.get('task', 'an unnamed task')}"
 
 
-def banner_of(record: AnyRecord) -> Banner:
+def banner_of(record: RunLike) -> Banner:
     """Whether it is red, what, by how much, where, and since what."""
     if isinstance(record, RunRecord):
         return run_banner(record)

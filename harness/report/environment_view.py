@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.report import formats
 from harness.report.page import Block, Column, Facts, Fold, Table
+from harness.study_record import StudyRecord
 from harness.types import CaseResult, Environment, HostLoad, RunRecord, Span
 
 _GIB = 2**30
@@ -49,7 +50,7 @@ def configuration(record: RunRecord) -> tuple[tuple[str, str], ...]:
     return tuple((name.replace("_", " "), _setting(v)) for name, v in record.config.items())
 
 
-def subtitle(record: RunRecord) -> str:
+def subtitle(record: RunRecord | StudyRecord) -> str:
     """When, on what, of which commit: one line."""
     environment = record.environment
     commit = environment.git_commit

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.errors import ArtifactError, UsageError
 from harness.files import inside
 from harness.record import read_any
+from harness.study_record import StudyRecord
 from harness.trends.readings import read_run
 from harness.trends.records import Reading, Skipped
 from harness.types import RunRecord
@@ -106,6 +107,11 @@ def _read(folder: Path, name: str) -> Reading:
     found = read_any(path)
     if isinstance(found, ComparisonRecord):
         msg = "is the record of a comparison, whose two runs are interleaved: no part of a history"
+        raise ArtifactError(msg)
+    if isinstance(found, StudyRecord):
+        msg = (
+            "is the record of a calibration study, whose cases were not timed: no part of a history"
+        )
         raise ArtifactError(msg)
     if isinstance(found, RunRecord):
         return read_run(shown(name), found)

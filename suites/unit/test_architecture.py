@@ -29,6 +29,7 @@ LAYERS = (
         "errors",
         "provenance",
         "types",
+        "study_record",
         "verdicts",
         "requests",
         "files",
@@ -71,7 +72,7 @@ LAYERS = (
     ("compare",),
     ("pairing",),
     ("pipeline", "stored"),
-    ("judge", "versions"),
+    ("judge", "versions", "study"),
     ("commands", "plugin"),
     ("cli",),
 )
