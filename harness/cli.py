@@ -14,6 +14,7 @@ from types import FrameType
 from harness import __version__
 from harness.commands import (
     bench,
+    calibrate_study,
     compare,
     doctor,
     gate,
@@ -29,6 +30,7 @@ from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, HarnessError
 
 COMMANDS = {
     "bench": bench,
+    "calibrate-study": calibrate_study,
     "compare": compare,
     "doctor": doctor,
     "gate": gate,

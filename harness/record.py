@@ -1,4 +1,4 @@
-"""What runs, gates and comparisons leave behind: versioned JSON, one file each."""
+"""What runs, gates, comparisons and studies leave behind: versioned JSON, one file each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ import msgspec
 from harness.errors import ArtifactError
 from harness.files import write_atomic
 from harness.layer_losses import SensitivityRecord
+from harness.study_record import StudyRecord
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
 
 SCHEMA_VERSION = 1
 
-AnyRecord = RunRecord | GateRecord | ComparisonRecord | SensitivityRecord
+RunLike = RunRecord | GateRecord | ComparisonRecord  # that rest on the cases of a run
+AnyRecord = RunLike | SensitivityRecord | StudyRecord
 
 # By the key "kind"; the record of a run has none.
-_TYPES: dict[str | None, type[RunRecord | GateRecord | ComparisonRecord | SensitivityRecord]] = {
+_TYPES: dict[
+    str | None,
+    type[RunRecord | GateRecord | ComparisonRecord | SensitivityRecord | StudyRecord],
+] = {
     None: RunRecord,
     "gate": GateRecord,
     "comparison": ComparisonRecord,
     "sensitivity": SensitivityRecord,
+    "calibration-study": StudyRecord,
 }
 
 

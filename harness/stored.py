@@ -17,6 +17,7 @@ _MADE_BY = {
     "gate": "'voxgate gate'",
     "comparison": "'voxgate compare'",
     "sensitivity": "'voxgate sensitivity'",
+    "calibration-study": "'voxgate calibrate-study'",
 }
 
 
@@ -57,7 +58,7 @@ def _read(path: Path) -> RunRecord:
     found = read_any(path)
     if not isinstance(found, RunRecord):
         msg = (
-            f"{path} was written by {_MADE_BY[found.kind]} and holds its findings; "
+            f"{path} was written by {_MADE_BY[found.kind]} and holds what that found; "
             "compare takes records of runs, which 'voxgate bench' writes"
         )
         raise ArtifactError(msg)

@@ -9,11 +9,14 @@ from pathlib import Path
 from harness import record
 from harness.errors import ArtifactError, UsageError
 from harness.files import check_writable, write_atomic
+from harness.study_record import StudyRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The record and where to write what."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="of a run, a gate or a comparison")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="of a run, a gate, a comparison or a study"
+    )
     parser.add_argument("--html", type=Path, help="default, without --markdown: FILE with .html")
     parser.add_argument("--markdown", metavar="FILE", help="a file, or - for standard output")
 
@@ -21,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 when the report was written; what it says of the run changes no code."""
     from harness.report.documents import html_of
-    from harness.report.markdown import markdown_of
     from harness.report.paper import read_paper
 
     found, paper = record.read_any(options.file), read_paper()
@@ -30,11 +32,21 @@ def run(options: argparse.Namespace) -> int:
         write(page, html_of(found, paper), "--html")
         sys.stderr.write(f"report: {page}\n")
     if text is not None:
-        write(text, markdown_of(found, paper), "--markdown")
+        write(text, _markdown(found), "--markdown")
         sys.stderr.write(f"Markdown: {text}\n")
     elif options.markdown:
-        sys.stdout.write(markdown_of(found, paper))
+        sys.stdout.write(_markdown(found))
     return 0
+
+
+def _markdown(found: record.AnyRecord) -> str:
+    from harness.report.markdown import markdown_of
+    from harness.report.paper import read_paper
+    from harness.report.study_markdown import study_markdown
+
+    if isinstance(found, StudyRecord):
+        return study_markdown(found)
+    return markdown_of(found, read_paper())
 
 
 def check_places(path: Path) -> None:

@@ -73,12 +73,17 @@ class Nncf:
             import nncf
             from nncf.openvino.quantization.backend_parameters import BackendParameters
             from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
-            from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+            from nncf.quantization.range_estimator import (
+                RangeEstimatorParameters,
+                RangeEstimatorParametersSet,
+            )
         except ImportError as error:
             msg = f"NNCF cannot be imported ({error}); install it with 'pip install nncf'"
             raise UnavailableError(msg) from error
         chosen = _RANGES[method]
-        ranges = getattr(RangeEstimatorParametersSet, chosen) if chosen else None
+        ranges = (
+            getattr(RangeEstimatorParametersSet, chosen) if chosen else RangeEstimatorParameters()
+        )
         model = ov.Core().read_model(onnx)
         kept = [operation_of(node, model) for node in float_layers]
         kept += last_additions(model) if self._keep_last_addition else ()

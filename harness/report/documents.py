@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.layer_losses import SensitivityRecord
-from harness.record import AnyRecord
+from harness.record import AnyRecord, RunLike
 from harness.report import formats
 from harness.report.comparison_view import comparison_sections
 from harness.report.environment_view import subtitle
@@ -24,7 +24,9 @@ from harness.report.page import (
 from harness.report.paper import Paper
 from harness.report.run_view import run_banner, run_sections
 from harness.report.sensitivity_view import sensitivity_page
+from harness.report.study_view import study_page
 from harness.report.verdict_view import banner, judgements_of, tone_of, verdict_blocks
+from harness.study_record import StudyRecord
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
 
@@ -40,6 +42,8 @@ def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     """The page of a record: its banner first, then its evidence."""
     if isinstance(record, SensitivityRecord):
         return sensitivity_page(record)
+    if isinstance(record, StudyRecord):
+        return study_page(record)
     if isinstance(record, GateRecord):
         sections = _gate_sections(record, paper)
     elif isinstance(record, ComparisonRecord):
@@ -55,14 +59,14 @@ def page_of(record: AnyRecord, paper: Paper | None) -> Page:
     )
 
 
-def run_of(record: RunRecord | GateRecord | ComparisonRecord) -> RunRecord:
+def run_of(record: RunLike) -> RunRecord:
     """The run that a record judges: its own, the gated one, or side B."""
     if isinstance(record, GateRecord):
         return record.run
     return record.b if isinstance(record, ComparisonRecord) else record
 
 
-def title_of(record: RunRecord | GateRecord | ComparisonRecord) -> str:
+def title_of(record: RunLike) -> str:
     """What the record is of."""
     if isinstance(record, GateRecord):
         return f"Gate on {record.run.config.get('task', 'an unnamed task')}"
@@ -71,7 +75,7 @@ def title_of(record: RunRecord | GateRecord | ComparisonRecord) -> str:
     return f"Real INT8 on {record.config.get('task', 'an unnamed task')}"
 
 
-def banner_of(record: RunRecord | GateRecord | ComparisonRecord) -> Banner:
+def banner_of(record: RunLike) -> Banner:
     """Whether it is red, what, by how much, where, and since what."""
     if isinstance(record, RunRecord):
         return run_banner(record)

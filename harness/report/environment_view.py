@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.layer_losses import SensitivityRecord
 from harness.report import formats
 from harness.report.page import Block, Column, Facts, Fold, Table
+from harness.study_record import StudyRecord
 from harness.types import CaseResult, Environment, HostLoad, RunRecord, Span
 
 _GIB = 2**30
@@ -50,7 +51,7 @@ def configuration(record: RunRecord | SensitivityRecord) -> tuple[tuple[str, str
     return tuple((name.replace("_", " "), _setting(v)) for name, v in record.config.items())
 
 
-def subtitle(record: RunRecord | SensitivityRecord) -> str:
+def subtitle(record: RunRecord | SensitivityRecord | StudyRecord) -> str:
     """When, on what, of which commit: one line."""
     environment = record.environment
     commit = environment.git_commit

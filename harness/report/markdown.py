@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.layer_losses import SensitivityRecord
-from harness.record import AnyRecord
+from harness.record import RunLike
 from harness.report import formats, sensitivity_table, simulated
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
@@ -36,7 +36,7 @@ _SPECIAL: dict[int, str] = {ord(c): f"&#{ord(c)};" for c in "\\`*_{}[]()<>|~!&$"
 _SPECIAL |= {ord(c): f"&#{ord(c)};&#8288;" for c in "@#"}
 
 
-def markdown_of(record: AnyRecord, paper: Paper | None) -> str:
+def markdown_of(record: RunLike | SensitivityRecord, paper: Paper | None) -> str:
     """Banner, what is wrong, then the results folded away; under 64 KiB, as GitHub demands."""
     if isinstance(record, SensitivityRecord):
         return _sensitivity(record)

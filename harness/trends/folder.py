@@ -11,6 +11,7 @@ from harness.errors import ArtifactError, UsageError
 from harness.files import inside
 from harness.layer_losses import SensitivityRecord
 from harness.record import read_any
+from harness.study_record import StudyRecord
 from harness.trends.readings import read_run
 from harness.trends.records import Reading, Skipped
 from harness.types import RunRecord
@@ -111,6 +112,11 @@ def _read(folder: Path, name: str) -> Reading:
     if isinstance(found, SensitivityRecord):
         msg = (
             "is the record of a sensitivity analysis, which measures no case: no part of a history"
+        )
+        raise ArtifactError(msg)
+    if isinstance(found, StudyRecord):
+        msg = (
+            "is the record of a calibration study, whose cases were not timed: no part of a history"
         )
         raise ArtifactError(msg)
     if isinstance(found, RunRecord):

@@ -14,18 +14,17 @@ import pytest
 from harness import pipeline, record
 from harness.config import RunConfig
 from harness.errors import ArtifactError
-from harness.record import AnyRecord
+from harness.record import RunLike
 from harness.report.documents import banner_of, html_of
 from harness.report.markdown import markdown_of
 from harness.report.paper import Paper, paper_file, read_paper
 from harness.report.progress import Silent
 from harness.types import Coverage, Dice, RunRecord, Share
-from harness.verdicts import ComparisonRecord, GateRecord
 from suites.unit import report_records as records
 
 HOSTILE = "<script>alert(1)</script> | `rm` \n| a | @maintainers [x](http://x) **b** #12 www.x.org"
 
-KINDS: dict[str, Callable[[], AnyRecord]] = {
+KINDS: dict[str, Callable[[], RunLike]] = {
     "run": records.eight_networks,
     "run with problems": records.with_problems,
     "run with many classes": records.many_classes,
@@ -57,7 +56,7 @@ def first_screen(html: str) -> str:
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_every_kind_of_record_gives_the_same_page_twice(
-    make: Callable[[], AnyRecord], paper: Paper
+    make: Callable[[], RunLike], paper: Paper
 ) -> None:
     assert html_of(make(), paper) == html_of(make(), paper)
     assert markdown_of(make(), paper) == markdown_of(make(), paper)
@@ -65,7 +64,7 @@ def test_every_kind_of_record_gives_the_same_page_twice(
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_a_record_from_its_file_gives_the_page_of_the_one_in_memory(
-    make: Callable[[], AnyRecord], tmp_path: Path
+    make: Callable[[], RunLike], tmp_path: Path
 ) -> None:
     path = tmp_path / "record.json"
     record.write(path, make())
@@ -141,7 +140,7 @@ def test_a_case_without_verdict_or_reason_is_not_silent() -> None:
 @pytest.mark.parametrize("kind", ["run", "gate", "comparison"])
 def test_nothing_measured_is_never_green(kind: str) -> None:
     empty = records.run_of([])
-    made: dict[str, RunRecord | GateRecord | ComparisonRecord] = {
+    made: dict[str, RunLike] = {
         "run": empty,
         "gate": replace(records.red_gate(), cases=(), run=empty, outcome="failed"),
         "comparison": replace(records.comparison(), cases=(), a=empty, b=empty, outcome="failed"),
@@ -238,7 +237,7 @@ def test_the_paper_ships_with_the_package() -> None:
     assert '"baselines/paper.json" = "harness/_paper.json"' in (root / "pyproject.toml").read_text()
 
 
-def hostile() -> list[AnyRecord]:
+def hostile() -> list[RunLike]:
     """Records that a model's error, a class name or a verdict tries to break out of."""
     run = records.with_problems()
     case = replace(run.cases[2], error=HOSTILE, error_type=HOSTILE, model=HOSTILE)
