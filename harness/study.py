@@ -16,12 +16,12 @@ from harness import __version__, backends, quantizers
 from harness.artifacts import Workshop
 from harness.backends import BackendSpec
 from harness.cache import Cache
+from harness.case_run import CaseRun
 from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UsageError, by_name
 from harness.fingerprint import source_fingerprint
 from harness.pipeline import (
-    CaseRun,
     build,
     make_workshop,
     measure,
