@@ -26,7 +26,7 @@ from harness.ranking import agreement, decibels, differences
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, ProbeRequest
-from harness.types import GraphNode, Precision
+from harness.types import PROJECTED_PRECISIONS, GraphNode, Precision
 from harness.variants import Dissected, Onto, Variant
 
 _PROXIES: tuple[Proxy, ...] = ("dice", "sqnr")
@@ -98,7 +98,12 @@ def quantized_precisions(backend: str) -> tuple[Precision, ...]:
         UsageError: it has none; says why.
     """
     spec = backends.get(backend)
-    found = tuple(name for name, kind in spec.sources.items() if kind == "quantized")
+    # Fewer bits have a graph of their own, in which no layer can be put back.
+    found = tuple(
+        name
+        for name, kind in spec.sources.items()
+        if kind == "quantized" and name not in PROJECTED_PRECISIONS
+    )
     if not found:
         why = spec.reasons.get("int8", "it builds from no quantized graph")
         msg = f"{spec.title} quantizes no layers: {why}"
