@@ -58,7 +58,7 @@ def measured(case: CaseId, workshop: Workshop, *_: object) -> CaseResult:
     if case.precision == "fp32":
         return replace(row, dice=dice_of(0.9))
     count = config.calibration_patches or 4
-    mean = 0.9 - LOST[config.calibration_method] / count - 0.0001 * config.calibration_seed
+    mean = 0.9 - LOST[config.calibration_method] / count - 0.0002 * config.calibration_seed
     share = Share(int8=0.95, float=0.05, unmapped=0.0)
     patches = tuple(PatchInfo(name=f"p{i}", case=f"c{i}", sha256=f"{i:064x}") for i in range(count))
     return replace(
@@ -149,7 +149,7 @@ def test_a_simulation_stands_in_where_there_is_no_int8() -> None:
 def test_each_point_is_its_own_configuration() -> None:
     found = made()
     lost = [found.lost(point) for point in found.points]
-    assert lost == pytest.approx([0.02, 0.0201, 0.005, 0.0051, 0.001, 0.0011, 0.00025, 0.00035])
+    assert lost == pytest.approx([0.02, 0.0202, 0.005, 0.0052, 0.001, 0.0012, 0.00025, 0.00045])
     assert [point.count for point in found.points] == [1, 1, 4, 4] * 2
     assert study.exit_code(found) == EXIT_PASS
     assert found.lost_per_class(found.points[0]) == pytest.approx(
@@ -273,7 +273,7 @@ def test_the_charts_have_a_mark_a_point_and_a_shape_a_method() -> None:
     assert lost.drawing.count('class="mark ') == coverage.drawing.count('class="mark ') == 8
     assert len({mark.shape for mark in lost.legend}) == len({m.class_ for m in lost.legend}) == 2
     assert lost.drawing.count("<polyline") == 2
-    assert "max, 4 patches, seed 1: +0.0051" in lost.drawing
+    assert "max, 4 patches, seed 1: +0.0052" in lost.drawing
 
 
 def test_points_that_were_not_measured_are_not_drawn() -> None:
@@ -286,8 +286,8 @@ def test_the_tables_have_every_combination_and_the_means() -> None:
     found = made()
     assert len(point_table(found).rows) == 8
     rows = {(row[0], row[1]): row[2:] for row in mean_table(found).rows}
-    assert rows["max", "4"] == ("2", "+0.0051", "0.0001")
-    assert rows["percentile", "4"] == ("2", "+0.0003", "0.0001")
+    assert rows["max", "4"] == ("2", "+0.0051", "0.0002")
+    assert rows["percentile", "1"] == ("2", "+0.0011", "0.0002")
 
 
 def test_the_page_loads_nothing_and_escapes_what_it_shows() -> None:
