@@ -200,7 +200,15 @@ class RunConfig:
             kind = "calibration method"
             raise unknown_name(kind, self.calibration_method, known)
 
+    def _quantizes(self) -> bool:
+        """Whether a selected case is built from a quantized graph."""
+        sources = {backends.get(c.backend).sources.get(c.precision) for c in self.cases()}
+        return "quantized" in sources
+
     def _check_calibration(self) -> None:
+        if self.drawn_by is not None and not self._quantizes():
+            msg = "no selected case is quantized, so there is nothing to calibrate"
+            raise UsageError(msg)
         if self.calibration_data is not None:
             volume_files(self.calibration_data)
         elif self.calibration_patches > (most := datasets.get(self.task).most_draws):
@@ -222,8 +230,7 @@ class RunConfig:
         if self.float_layers and len(self.models) != 1:
             msg = "layers are left in float by name, so select the one model that they belong to"
             raise UsageError(msg)
-        sources = {backends.get(c.backend).sources.get(c.precision) for c in self.cases()}
-        if self.float_layers and "quantized" not in sources:
+        if self.float_layers and not self._quantizes():
             msg = "no selected case is quantized, so there are no layers to leave in float"
             raise UsageError(msg)
         if not self.models or not self.backends:

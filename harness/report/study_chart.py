@@ -28,6 +28,19 @@ Value = Callable[[StudyPoint], float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Quantity:
+    """What a chart shows: how a point has it, the value that means nothing was lost, the words."""
+
+    value: Value
+    ideal: float
+    title: str
+    axis: str
+    words: formats.Words
+    ticks: svg.Words | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Plot:
     """Where values go: the numbers of patches side by side, evenly, and the methods beside each."""
 
@@ -46,30 +59,30 @@ class _Plot:
 
 def study_charts(record: StudyRecord) -> tuple[Chart, ...]:
     """Both charts; one without a measured point is left out."""
-    found = (
-        _chart(
-            record,
-            record.lost,
-            "Dice lost against the number of patches",
-            "mean Dice of FP32 minus INT8",
-            formats.difference,
-            "A mark is one seed, a line the mean over the seeds. Lower is better; 0 is FP32.",
-        ),
-        _chart(
-            record,
-            lambda point: point.int8_macs,
-            "Int8 coverage against the number of patches",
-            "share of multiply-accumulates in int8",
-            formats.share,
-            "Calibration sets ranges, not what is quantized: a change here is a finding.",
-        ),
+    lost = _Quantity(
+        value=record.lost,
+        ideal=0.0,
+        title="Dice lost against the number of patches",
+        axis="mean Dice of FP32 minus INT8",
+        words=formats.difference,
+        ticks=None,
+        note="A mark is one seed, a line the mean over the seeds. Lower is better; 0 is FP32.",
     )
+    covered = _Quantity(
+        value=lambda point: point.int8_macs,
+        ideal=1.0,
+        title="Int8 coverage against the number of patches",
+        axis="share of multiply-accumulates in int8",
+        words=formats.share,
+        ticks="{:.1%}".format,
+        note="Calibration sets ranges, not what is quantized: a change here is a finding.",
+    )
+    found = (_chart(record, lost), _chart(record, covered))
     return tuple(chart for chart in found if chart is not None)
 
 
-def _chart(
-    record: StudyRecord, value: Value, title: str, axis: str, words: formats.Words, note: str
-) -> Chart | None:
+def _chart(record: StudyRecord, of: _Quantity) -> Chart | None:
+    value = of.value
     shown = [point for point in record.points if finite([value(point)])]
     if not shown:
         return None
@@ -77,30 +90,25 @@ def _chart(
     plot = _Plot(
         counts=tuple(sorted({point.count for point in shown})),
         methods=methods,
-        y=linear((value(point) for point in shown), _BOTTOM, _TOP),
-    )
-    zero = (
-        [svg.rule(_LEFT, plot.y(0), _RIGHT, plot.y(0), "reference")]
-        if plot.y.low <= 0 <= plot.y.high
-        else []
+        y=linear([of.ideal, *(value(point) for point in shown)], _BOTTOM, _TOP),
     )
     return Chart(
-        title=title,
+        title=of.title,
         legend=tuple(
             Mark(words=method, shape=_look(plot, method)[0], class_=_look(plot, method)[1])
             for method in methods
         ),
         drawing=svg.drawing(
-            title,
+            of.title,
             f"{formats.count(len(shown), 'combination')} of {', '.join(methods)}.",
             _BOTTOM + 36,
-            svg.y_axis(plot.y, _LEFT, _RIGHT, axis),
+            svg.y_axis(plot.y, _LEFT, _RIGHT, of.axis, of.ticks),
             _patches_axis(plot),
-            *zero,
+            svg.rule(_LEFT, plot.y(of.ideal), _RIGHT, plot.y(of.ideal), "reference"),
             *(_means(plot, shown, value, method) for method in methods),
-            *(_mark(plot, point, value, words) for point in shown),
+            *(_mark(plot, point, value, of.words) for point in shown),
         ),
-        note=note,
+        note=of.note,
     )
 
 

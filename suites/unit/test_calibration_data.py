@@ -17,6 +17,8 @@ from harness import datasets, layout
 from harness.artifacts import Workshop
 from harness.cache import Cache
 from harness.calibration import LEAST_CORRELATION, neighbour_correlation, why_unusable
+from harness.cli import build_parser, main
+from harness.commands.options import make_config
 from harness.config import RunConfig
 from harness.datasets import Dataset, Patch, mni152
 from harness.datasets import volumes as volumes_module
@@ -31,6 +33,8 @@ from harness.stages import calibrate as stage
 from harness.stages.calibrate import calibrate
 
 nibabel: Any = pytest.importorskip("nibabel", reason="nibabel is not installed")
+
+pytest_plugins = ["pytester"]
 
 MINI = datasets.get("phantom-mini")
 BRAIN = datasets.get("mni152")
@@ -431,6 +435,40 @@ def test_memory_does_not_grow_with_the_number_of_draws(ask: Ask) -> None:
 def test_a_choice_without_a_meaning_is_usage(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         RunConfig(models=("unet",), task=MINI.name, **changes).check()
+
+
+@pytest.mark.parametrize("selection", [["--backend", "fake"], ["--precisions", "fp32"]])
+def test_a_choice_that_nothing_uses_is_usage(
+    selection: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--models", "unet", *selection, "--calibration-patches", "2"]) == 2
+    assert "no selected case is quantized" in capsys.readouterr().err
+
+
+def test_the_options_of_the_command_line_reach_the_configuration(volumes: Path) -> None:
+    options = build_parser().parse_args([
+        "bench", "--models=unet", "--calibration-patches=3", "--calibration-seed=7",
+        f"--calibration-data={volumes}",
+    ])  # fmt: skip
+    config = make_config(options)
+    assert (config.calibration_patches, config.calibration_seed) == (3, 7)
+    assert config.calibration_data == volumes
+    assert config.facts()["calibration_patches"] == 3
+    assert config.facts()["calibration_seed"] == 7
+
+
+def test_pytest_takes_the_same_options(pytester: pytest.Pytester, volumes: Path) -> None:
+    pytester.makepyfile(
+        "def test_it(vg_config):\n"
+        "    assert vg_config.calibration_patches == 3\n"
+        "    assert vg_config.calibration_seed == 7\n"
+        "    assert vg_config.calibration_source == 'patients'\n"
+    )
+    result = pytester.runpytest_subprocess(
+        "-p", "harness.plugin", "--vg-models=unet", "--vg-calibration-patches=3",
+        "--vg-calibration-seed=7", f"--vg-calibration-data={volumes}",
+    )  # fmt: skip
+    assert result.parseoutcomes() == {"passed": 1}
 
 
 def test_a_folder_without_volumes_is_usage(tmp_path: Path) -> None:
