@@ -15,7 +15,7 @@ def name_of(precision: Precision) -> str:
 
 
 def short_name_of(precision: Precision) -> str:
-    """The same where there is little room, with a sign that `footnote` explains."""
+    """The same where there is little room, with a sign that stands before `footnote`, too."""
     return f"{precision}{MARK}" if precision in SIMULATED_PRECISIONS else precision
 
 
@@ -37,7 +37,7 @@ def footnote(cases: Iterable[CaseResult]) -> str:
     if not found:
         return ""
     words = (
-        f"{MARK} simulated: values rounded in float arithmetic; size, latency and memory are those "
+        "Simulated: values rounded in float arithmetic; size, latency and memory are those "
         "of a float engine."
     )
     if projected:

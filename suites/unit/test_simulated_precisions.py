@@ -232,7 +232,7 @@ def test_the_terminal_marks_them_and_gives_no_gain(projected: RunRecord) -> None
         cells = dict(zip(headings, map(str.strip, line.strip("│┃ ").split("│")), strict=True))
         assert (cells["smaller"], cells["faster"]) == ("–", "–")
         assert cells["mean Dice"] != "–"
-    assert "† simulated: values rounded in float" in text
+    assert "† Simulated: values rounded in float" in text
     assert "fake-int8† " in text
     assert "only their Dice is a finding" in text
     assert text.count("certificate of") == 1
