@@ -111,18 +111,15 @@ def rewrite(
     if scheme.activations is None:
         return rounded
     names = tuple(dict.fromkeys(target.activation for target in targets))
-    chains = {
-        name: list(_chain(name, ranges[name], scheme.activations, model)) for name in names
-    }  # fmt: skip
+    kind = scheme.activations
+    chains = {name: list(_chain(name, ranges[name], kind, model)) for name in names}
     for target in targets:
         target.node.input[_ACTIVATION] = _output(target.activation)
     _insert(model.graph, chains)
     return rounded + len(chains)
 
 
-def _round_weights(
-    model: onnx.ModelProto, kind: NumberFormat, targets: Sequence[Target]
-) -> int:  # fmt: skip
+def _round_weights(model: onnx.ModelProto, kind: NumberFormat, targets: Sequence[Target]) -> int:
     """A rounded copy of each weight; one that two nodes use along one axis is copied once."""
     import onnx
 
@@ -186,12 +183,11 @@ def _float8_chain(write: _Writer, scale: Float32) -> Iterator[onnx.NodeProto]:
     bits of mantissa give. The logarithm need not be exact: next to a power of two both steps lead to
     that power. The exponential is rounded to the integer that it is, 1 to 2^14.
     """
-    least, steps = float8.SMALLEST, 2.0 ** (float8.LOWEST_EXPONENT)
-    recipe: tuple[tuple[str, tuple[str | Float32 | float, ...], str], ...] = (
-        ("Div", (write.source, scale), "scaled"),
+    recipe: tuple[tuple[str, tuple[str | Float32 | float | None, ...], str], ...] = (
+        ("Div", (None, scale), "scaled"),
         ("Clip", ("scaled", -float8.HIGHEST, float8.HIGHEST), "clipped"),
         ("Abs", ("clipped",), "magnitude"),
-        ("Clip", ("magnitude", steps), "normal"),
+        ("Clip", ("magnitude", 2.0**float8.LOWEST_EXPONENT), "normal"),
         ("Log", ("normal",), "log"),
         ("Mul", ("log", 1 / math.log(2)), "log2"),
         ("Floor", ("log2",), "exponent"),
@@ -199,14 +195,15 @@ def _float8_chain(write: _Writer, scale: Float32) -> Iterator[onnx.NodeProto]:
         ("Mul", ("binade", math.log(2)), "power"),
         ("Exp", ("power",), "nearly"),
         ("Round", ("nearly",), "multiple"),
-        ("Mul", ("multiple", least), "step"),
+        ("Mul", ("multiple", float8.SMALLEST), "step"),
         ("Div", ("clipped", "step"), "steps"),
         ("Round", ("steps",), "whole"),
         ("Mul", ("whole", "step"), "number"),
         ("Mul", ("number", scale), ""),
     )
     for kind, inputs, output in recipe:
-        yield write.node(kind, [write.input(value, f"{output}{i}") for i, value in enumerate(inputs)], output)  # fmt: skip
+        names = [write.input(value, f"{output}{i}") for i, value in enumerate(inputs)]
+        yield write.node(kind, names, output)
 
 
 class _Writer:
@@ -228,10 +225,12 @@ class _Writer:
         self._model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
         return name
 
-    def input(self, value: str | Float32 | float, what: str) -> str:
-        """The name of an input: of the source, of a tensor on the way, or of a new constant."""
+    def input(self, value: str | Float32 | float | None, what: str) -> str:
+        """The name of an input: of the source (None), a tensor on the way, or a new constant."""
+        if value is None:
+            return self.source
         if isinstance(value, str):
-            return value if value == self.source else self.named(value)
+            return self.named(value)
         return self.constant(what, np.asarray(value, np.float32))
 
     def node(self, kind: str, inputs: Iterable[str], output: str) -> onnx.NodeProto:

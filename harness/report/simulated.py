@@ -6,10 +6,17 @@ from collections.abc import Iterable
 
 from harness.types import PROJECTED_PRECISIONS, SIMULATED_PRECISIONS, CaseResult, Precision
 
+MARK = "\N{DAGGER}"
+
 
 def name_of(precision: Precision) -> str:
     """The precision, marked where it is computed in float."""
     return f"{precision} (simulated)" if precision in SIMULATED_PRECISIONS else precision
+
+
+def short_name_of(precision: Precision) -> str:
+    """The same where there is little room, with a sign that stands before `footnote`, too."""
+    return f"{precision}{MARK}" if precision in SIMULATED_PRECISIONS else precision
 
 
 def words_of(case: CaseResult) -> str:
@@ -24,11 +31,15 @@ def gain(precision: Precision, ratio: float | None) -> float | None:
 
 
 def footnote(cases: Iterable[CaseResult]) -> str:
-    """What stands below a table with projections; empty without."""
-    found = dict.fromkeys(c.precision for c in cases if c.precision in PROJECTED_PRECISIONS)
+    """What stands below a table with simulations; empty without."""
+    found = dict.fromkeys(c.precision for c in cases if c.precision in SIMULATED_PRECISIONS)
+    projected = [precision for precision in found if precision in PROJECTED_PRECISIONS]
     if not found:
         return ""
-    return (
-        f"{', '.join(found)}: values rounded in float arithmetic, for the Dice that these formats "
-        "would cost. Size, latency and memory are those of the simulation; no engine here computes so."
+    words = (
+        "Simulated: values rounded in float arithmetic; size, latency and memory are those "
+        "of a float engine."
     )
+    if projected:
+        words += f" No engine here computes in what {', '.join(projected)} simulate: only their Dice is a finding."  # fmt: skip
+    return words

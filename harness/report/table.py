@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _DASH = "–"
 _MB = 1e6
 _MIB = 2**20
-_WIDE = 150  # columns that every column of the table needs
+_WIDE = 152  # columns that every column of the table needs
+_UNLIMITED = 160  # what a pipe gets: the longest names fit into one line
 _NOTABLE_LOAD = 0.1
 _MOST_CLASSES = 4  # the record has them all
 
@@ -28,7 +29,7 @@ def make_console(file: IO[str] | None = None) -> Console:
     # Names and errors are data: no brackets in them are markup.
     console = Console(file=file, markup=False)
     if not console.is_terminal:
-        console.width = _WIDE
+        console.width = _UNLIMITED
     return console
 
 
@@ -36,8 +37,8 @@ def print_record(console: Console, record: RunRecord) -> None:
     """Table, certificates, what failed, and where the time went."""
     environment, timing = record.environment, record.timing
     console.print(build_table(record, wide=console.width >= _WIDE))
-    if projected := simulated.footnote(record.cases):
-        console.print(projected, highlight=False, soft_wrap=True)
+    if marked := simulated.footnote(record.cases):
+        console.print(f"{simulated.MARK} {marked}", highlight=False, soft_wrap=True)
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)
@@ -83,7 +84,13 @@ def build_table(record: RunRecord, *, wide: bool) -> Table:
     )
     columns = [column for column in _COLUMNS if wide or column.essential]
     for column in columns:
-        table.add_column(column.heading, justify=column.justify, no_wrap=not column.essential)
+        table.add_column(
+            column.heading,
+            justify=column.justify,
+            no_wrap=not column.essential,
+            min_width=column.least,
+            overflow="fold",  # a name without its end could be another's
+        )
     ratios = {(r.model, r.backend, r.precision): r for r in record.ratios}
     previous = None
     for case in record.cases:
@@ -103,6 +110,12 @@ class _Column:
     cell: Callable[[CaseResult, Ratios | None], str]
     essential: bool = True
     justify: Literal["left", "right"] = "right"
+    least: int | None = None
+
+
+def _precision(case: CaseResult, _: Ratios | None) -> str:
+    name = simulated.short_name_of(case.precision)
+    return name if case.status == "ok" else f"{name} ({case.status})"
 
 
 def _size(case: CaseResult, _: Ratios | None) -> str:
@@ -138,7 +151,7 @@ def _memory(case: CaseResult, _: Ratios | None) -> str:
 _COLUMNS = (
     _Column("model", lambda case, _: case.model, justify="left"),
     _Column("backend", lambda case, _: case.backend, justify="left", essential=False),
-    _Column("precision", lambda case, _: simulated.words_of(case), justify="left"),
+    _Column("precision", _precision, justify="left", least=len("fake-int8†")),
     _Column("size MB", _size),
     _Column("smaller", lambda _, ratios: _gain(ratios, ratios.size if ratios else None)),
     _Column("latency ms", _latency),

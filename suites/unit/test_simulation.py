@@ -278,6 +278,17 @@ def test_float8_by_elementary_operators_is_exact_in_every_binade(tmp_path: Path)
     np.testing.assert_array_equal(found, expected * weight)
 
 
+def test_a_tensor_may_be_named_like_a_step_of_the_way(tmp_path: Path) -> None:
+    plain, _ = simulate(net(net_weights()), IMAGES, "fp8", tmp_path)
+    expected = run(plain, IMAGES[:1])
+    model = net(net_weights())
+    model.graph.node[0].output[0] = "log"
+    for node in model.graph.node[1:3]:
+        node.input[0] = "log"
+    path, _ = simulate(model, IMAGES, "fp8", tmp_path)
+    np.testing.assert_array_equal(run(path, IMAGES[:1]), expected)
+
+
 def test_an_overflow_is_named_with_its_patch(tmp_path: Path) -> None:
     weights = net_weights()
     weights["w1"] *= np.float32(1e35)
