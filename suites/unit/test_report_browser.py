@@ -14,6 +14,7 @@ from harness.record import AnyRecord
 from harness.report.documents import html_of
 from harness.report.paper import read_paper
 from suites.unit import report_records as records
+from suites.unit import sensitivity_records
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,6 +83,8 @@ KINDS: dict[str, Callable[[], AnyRecord]] = {
     "classes": records.many_classes,
     "gate": records.red_gate,
     "comparison": records.comparison,
+    "sensitivity": sensitivity_records.sensitivity,
+    "proxy": lambda: sensitivity_records.sensitivity(dice=False, budget=False),
 }
 
 
@@ -172,6 +175,11 @@ def test_the_browser_asks_for_the_file_alone_and_complains_of_nothing(
         ),
         ("classes", {"Dice of each class": 60, "Latency against engine size": 3}),
         ("gate", {"Paired launches": 3 + 3 + 3 + 3}),
+        (
+            "sensitivity",
+            {"Dice of each layer": 2 * 25, "SQNR of each layer": 25, "Dice lost against SQNR": 29},
+        ),
+        ("proxy", {"SQNR of each layer": 25}),
         ("problems", {"Latency against engine size": 21, "Dice of each class": 42}),
     ],
 )

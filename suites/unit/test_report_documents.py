@@ -14,13 +14,16 @@ import pytest
 from harness import pipeline, record
 from harness.config import RunConfig
 from harness.errors import ArtifactError
+from harness.layer_losses import SensitivityRecord
 from harness.record import AnyRecord
 from harness.report.documents import banner_of, html_of
 from harness.report.markdown import markdown_of
 from harness.report.paper import Paper, paper_file, read_paper
 from harness.report.progress import Silent
 from harness.types import Coverage, Dice, RunRecord, Share
+from harness.verdicts import ComparisonRecord, GateRecord
 from suites.unit import report_records as records
+from suites.unit import sensitivity_records
 
 HOSTILE = "<script>alert(1)</script> | `rm` \n| a | @maintainers [x](http://x) **b** #12 www.x.org"
 
@@ -31,6 +34,8 @@ KINDS: dict[str, Callable[[], AnyRecord]] = {
     "red gate": records.red_gate,
     "green gate": records.green_gate,
     "comparison": records.comparison,
+    "sensitivity": sensitivity_records.sensitivity,
+    "sensitivity by proxy": lambda: sensitivity_records.sensitivity(dice=False, budget=False),
 }
 
 
@@ -140,7 +145,7 @@ def test_a_case_without_verdict_or_reason_is_not_silent() -> None:
 @pytest.mark.parametrize("kind", ["run", "gate", "comparison"])
 def test_nothing_measured_is_never_green(kind: str) -> None:
     empty = records.run_of([])
-    made: dict[str, AnyRecord] = {
+    made: dict[str, RunRecord | GateRecord | ComparisonRecord] = {
         "run": empty,
         "gate": replace(records.red_gate(), cases=(), run=empty, outcome="failed"),
         "comparison": replace(records.comparison(), cases=(), a=empty, b=empty, outcome="failed"),
@@ -253,17 +258,30 @@ def hostile() -> list[AnyRecord]:
         run,
         replace(gate, cases=(judged,), environment=HOSTILE, tolerances={HOSTILE: 0.1}),
         replace(records.comparison(), cases=(compared,), title_a=HOSTILE, title_b=HOSTILE),
+        _hostile_sensitivity(),
     ]
 
 
-@pytest.mark.parametrize("index", range(3), ids=["run", "gate", "comparison"])
+def _hostile_sensitivity() -> SensitivityRecord:
+    found = sensitivity_records.sensitivity()
+    assert found.budget is not None
+    layer = replace(found.layers[0], name=HOSTILE, op_type=HOSTILE)
+    budget = replace(found.budget, layers=(HOSTILE,), words=HOSTILE, command=HOSTILE)
+    agreement = replace(found.agreement, words=HOSTILE)
+    return replace(
+        found, model=HOSTILE, layers=(layer, *found.layers), budget=budget, agreement=agreement,
+        in_float=(HOSTILE,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(4), ids=["run", "gate", "comparison", "sensitivity"])
 def test_hostile_words_are_text_in_html(index: int) -> None:
     html = html_of(hostile()[index], read_paper())
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-@pytest.mark.parametrize("index", range(3), ids=["run", "gate", "comparison"])
+@pytest.mark.parametrize("index", range(4), ids=["run", "gate", "comparison", "sensitivity"])
 def test_hostile_words_are_text_in_markdown(index: int) -> None:
     text = markdown_of(hostile()[index], read_paper())
     assert not re.search(r"<script|`|@m|\]\(|\*\*|://|(?<!&)#1|www\.", text)
