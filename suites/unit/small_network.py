@@ -63,8 +63,8 @@ def write_onnx(path: Path, edges: Collection[tuple[str, int]] = (), *, shared: b
     ]
     inits = [onnx.numpy_helper.from_array(value, name) for name, value in _weights().items()]
     inits += [
-        onnx.numpy_helper.from_array(np.float32(_SCALE), "scale"),
-        onnx.numpy_helper.from_array(np.int8(0), "zero"),
+        onnx.numpy_helper.from_array(np.array(_SCALE, np.float32), "scale"),
+        onnx.numpy_helper.from_array(np.array(0, np.int8), "zero"),
     ]
     pairs: dict[str, str] = {}
     quantized: list[Any] = []

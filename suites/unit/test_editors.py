@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harness import editors
+from harness.backends.openvino import read_folded
 from harness.errors import QuantizationError
 from harness.types import GraphNode, QuantizedFormat
 from harness.variants import Dissected, Onto
@@ -158,6 +159,22 @@ def test_a_layer_that_is_not_there_is_refused_by_name(site: Site) -> None:
     missing = GraphNode(name="nose", op_type="Conv", outputs=("none",), macs=1)
     with pytest.raises(QuantizationError, match="nose"):
         editors.load(site.format).dissect(site.plain, site.quantized, (missing,))
+
+
+def test_constants_that_the_quantizer_computed_are_no_other_network(tmp_path: Path) -> None:
+    """A bias is added through a reshape in one graph and directly in the other."""
+    import openvino as ov
+
+    plain = small.write_onnx(tmp_path / "model.onnx")
+    quantized = small.write_ir(plain, tmp_path / "quantized.xml")
+    model = read_folded(quantized)
+    assert "Reshape" not in {op.get_type_name() for op in model.get_ops()}
+    ov.save_model(model, tmp_path / "folded.xml", compress_to_fp16=False)
+    whole, folded = (
+        Site("openvino-ir", tmp_path, plain, path) for path in (quantized, tmp_path / "folded.xml")
+    )
+    for name in small.LAYERS:
+        assert np.array_equal(folded.edited("float", name), whole.edited("float", name))
 
 
 def test_weights_that_were_scaled_with_a_neighbours_are_told(tmp_path: Path) -> None:
