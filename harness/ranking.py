@@ -95,8 +95,9 @@ def _agreement_words(found: float | None, layers: int, chance: float, above: int
             "chance alone lets one gain. Rank by SQNR"
         )
     words += f"; {above} of them lose more than the {chance:.5f} that chance lets one gain"
-    if found < _CLEAR / math.sqrt(layers - 1):
-        return f"{words}. That is no clear relation: rank by Dice where it is above chance"
+    if found < (clear := _CLEAR / math.sqrt(layers - 1)):
+        why = "That is no clear relation" if clear < 1 else "Too few layers to tell"
+        return f"{words}. {why}: rank by Dice where it is above chance"
     return f"{words}. SQNR ranks much as Dice does" if found > _ALIKE else words
 
 

@@ -17,6 +17,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,16 @@ _MARK = b"VOXGATE1"
 def sdk() -> Any:
     """The openvino package; UnavailableError where it is missing."""
     return import_sdk("openvino", "OpenVINO")
+
+
+def read_folded(path: Path) -> Any:
+    """A model whose constants are computed; FakeQuantize nodes on them stay."""
+    passes = import_sdk("openvino.passes", "OpenVINO")
+    model = sdk().Core().read_model(path)
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    return model
 
 
 def topology_codec() -> list[Callable[[bytes], bytes]]:

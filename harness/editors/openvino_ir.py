@@ -3,7 +3,8 @@
 Both are read anew for every edit, so that the operations of the graph that a graft comes from can be
 rewired in place. Which operation is which is found by walking both graphs in step, from the results
 up, past the FakeQuantize nodes and SmoothQuant's multiplications: names alone do not tell, since
-OpenVINO numbers the operations that have none.
+OpenVINO numbers the operations that have none. Constants are computed first in both, since a quantizer
+may have computed those of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.backends.openvino import read_folded
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.editors.base import MOVING
 from harness.errors import QuantizationError
@@ -72,8 +74,7 @@ class _Graft:
     """
 
     def __init__(self, onnx: Path, quantized: Path, nodes: Sequence[GraphNode], onto: Onto) -> None:
-        core = openvino_sdk().Core()
-        plain, quantized_model = core.read_model(onnx), core.read_model(quantized)
+        plain, quantized_model = read_folded(onnx), read_folded(quantized)
         in_step = list(_in_step(plain, quantized_model))
         self._weighted = {node.name: _weighted(node, plain) for node in nodes}
         quantized_of = {_id(a): b for a, b in in_step}

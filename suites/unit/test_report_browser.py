@@ -14,7 +14,7 @@ from harness.record import AnyRecord
 from harness.report.documents import html_of
 from harness.report.paper import read_paper
 from suites.unit import report_records as records
-from suites.unit import study_records
+from suites.unit import sensitivity_records, study_records
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -84,6 +84,8 @@ KINDS: dict[str, Callable[[], AnyRecord]] = {
     "gate": records.red_gate,
     "comparison": records.comparison,
     "study": study_records.made,
+    "sensitivity": sensitivity_records.sensitivity,
+    "proxy": lambda: sensitivity_records.sensitivity(dice=False, budget=False),
 }
 
 
@@ -181,6 +183,11 @@ def test_the_browser_asks_for_the_file_alone_and_complains_of_nothing(
                 "Int8 coverage against the number of patches": 8,
             },
         ),
+        (
+            "sensitivity",
+            {"Dice of each layer": 2 * 25, "SQNR of each layer": 25, "Dice lost against SQNR": 29},
+        ),
+        ("proxy", {"SQNR of each layer": 25}),
         ("problems", {"Latency against engine size": 21, "Dice of each class": 42}),
     ],
 )

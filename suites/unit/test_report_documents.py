@@ -14,6 +14,7 @@ import pytest
 from harness import pipeline, record
 from harness.config import RunConfig
 from harness.errors import ArtifactError
+from harness.layer_losses import SensitivityRecord
 from harness.record import RunLike
 from harness.report.documents import banner_of, html_of
 from harness.report.markdown import markdown_of
@@ -21,16 +22,21 @@ from harness.report.paper import Paper, paper_file, read_paper
 from harness.report.progress import Silent
 from harness.types import Coverage, Dice, RunRecord, Share
 from suites.unit import report_records as records
+from suites.unit import sensitivity_records
 
 HOSTILE = "<script>alert(1)</script> | `rm` \n| a | @maintainers [x](http://x) **b** #12 www.x.org"
 
-KINDS: dict[str, Callable[[], RunLike]] = {
+Described = RunLike | SensitivityRecord  # what the Markdown of a run's kind tells, too
+
+KINDS: dict[str, Callable[[], Described]] = {
     "run": records.eight_networks,
     "run with problems": records.with_problems,
     "run with many classes": records.many_classes,
     "red gate": records.red_gate,
     "green gate": records.green_gate,
     "comparison": records.comparison,
+    "sensitivity": sensitivity_records.sensitivity,
+    "sensitivity by proxy": lambda: sensitivity_records.sensitivity(dice=False, budget=False),
 }
 
 
@@ -56,7 +62,7 @@ def first_screen(html: str) -> str:
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_every_kind_of_record_gives_the_same_page_twice(
-    make: Callable[[], RunLike], paper: Paper
+    make: Callable[[], Described], paper: Paper
 ) -> None:
     assert html_of(make(), paper) == html_of(make(), paper)
     assert markdown_of(make(), paper) == markdown_of(make(), paper)
@@ -64,7 +70,7 @@ def test_every_kind_of_record_gives_the_same_page_twice(
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_a_record_from_its_file_gives_the_page_of_the_one_in_memory(
-    make: Callable[[], RunLike], tmp_path: Path
+    make: Callable[[], Described], tmp_path: Path
 ) -> None:
     path = tmp_path / "record.json"
     record.write(path, make())
@@ -237,7 +243,7 @@ def test_the_paper_ships_with_the_package() -> None:
     assert '"baselines/paper.json" = "harness/_paper.json"' in (root / "pyproject.toml").read_text()
 
 
-def hostile() -> list[RunLike]:
+def hostile() -> list[Described]:
     """Records that a model's error, a class name or a verdict tries to break out of."""
     run = records.with_problems()
     case = replace(run.cases[2], error=HOSTILE, error_type=HOSTILE, model=HOSTILE)
@@ -253,17 +259,30 @@ def hostile() -> list[RunLike]:
         run,
         replace(gate, cases=(judged,), environment=HOSTILE, tolerances={HOSTILE: 0.1}),
         replace(records.comparison(), cases=(compared,), title_a=HOSTILE, title_b=HOSTILE),
+        _hostile_sensitivity(),
     ]
 
 
-@pytest.mark.parametrize("index", range(3), ids=["run", "gate", "comparison"])
+def _hostile_sensitivity() -> SensitivityRecord:
+    found = sensitivity_records.sensitivity()
+    assert found.budget is not None
+    layer = replace(found.layers[0], name=HOSTILE, op_type=HOSTILE)
+    budget = replace(found.budget, layers=(HOSTILE,), words=HOSTILE, command=HOSTILE)
+    agreement = replace(found.agreement, words=HOSTILE)
+    return replace(
+        found, model=HOSTILE, layers=(layer, *found.layers), budget=budget, agreement=agreement,
+        in_float=(HOSTILE,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(4), ids=["run", "gate", "comparison", "sensitivity"])
 def test_hostile_words_are_text_in_html(index: int) -> None:
     html = html_of(hostile()[index], read_paper())
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-@pytest.mark.parametrize("index", range(3), ids=["run", "gate", "comparison"])
+@pytest.mark.parametrize("index", range(4), ids=["run", "gate", "comparison", "sensitivity"])
 def test_hostile_words_are_text_in_markdown(index: int) -> None:
     text = markdown_of(hostile()[index], read_paper())
     assert not re.search(r"<script|`|@m|\]\(|\*\*|://|(?<!&)#1|www\.", text)

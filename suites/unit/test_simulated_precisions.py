@@ -26,7 +26,15 @@ from harness.report.grouping import built, groups_of, look
 from harness.report.markdown import markdown_of
 from harness.report.simulated import footnote
 from harness.report.table import make_console, print_record
-from harness.requests import EngineOptions, Expanded, Exported, Prepared, Probe, Quantized
+from harness.requests import (
+    Calibrated,
+    EngineOptions,
+    Expanded,
+    Exported,
+    Prepared,
+    Probe,
+    Quantized,
+)
 from harness.types import (
     INT8_PRECISIONS,
     PROJECTED_PRECISIONS,
@@ -114,7 +122,8 @@ class Keys:
         facts = GraphFacts(nodes=(), parameters=1, opset=21)
         made = {
             Quantized: Quantized(format="onnx-qdq", file="q.onnx", quantize_nodes=1),
-            Prepared: Prepared(calibration=(), evaluation=()),
+            Prepared: Prepared(evaluation=()),
+            Calibrated: Calibrated(patches=()),
             Expanded: Expanded(parameters=1, sha256="0"),
             Exported: Exported(graph=facts, onnx_bytes=1, max_relative_error=0.0),
         }.get(result)
