@@ -37,7 +37,11 @@ def volume_files(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         msg = f"{folder} is not a folder; name the one that holds the volumes to calibrate on"
         raise UsageError(msg)
-    found = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and p.is_file())
+    try:
+        found = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and p.is_file())
+    except OSError as error:
+        msg = f"{folder} cannot be listed: {error}"
+        raise UsageError(msg) from error
     if not found:
         msg = f"{folder} holds no volume: no file ends with {', '.join(SUFFIXES)}"
         raise UsageError(msg)

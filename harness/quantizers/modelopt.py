@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
+from harness.quantizers.images import ImageReader
 from harness.requests import Quantized
 from harness.types import GraphNode
 
@@ -54,7 +55,7 @@ class ModelOpt:
             quantize(
                 str(onnx),
                 quantize_mode="int8",
-                calibration_data=images,
+                calibration_data_reader=ImageReader(_input_of(onnx), images),
                 calibration_method=method,
                 calibration_eps=["cpu"],
                 high_precision_dtype="fp32",
@@ -68,6 +69,23 @@ class ModelOpt:
             msg = f"ModelOpt ended without an error and without writing {_FILE}"
             raise QuantizationError(msg)
         return Quantized(format="onnx-qdq", file=_FILE, quantize_nodes=count_quantize_nodes(target))
+
+
+def _input_of(path: Path) -> str:
+    """The name of a graph's one input.
+
+    Raises:
+        QuantizationError: it has none, or several.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in constants]
+    if len(names) != 1:
+        msg = f"{path.name} has {len(names)} inputs; a segmentation network has one image"
+        raise QuantizationError(msg)
+    return str(names[0])
 
 
 def write_float16(source: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import QuantizationError, UnavailableError
+from harness.quantizers.images import image_at
 from harness.requests import Quantized
 from harness.types import GraphNode
 
@@ -90,8 +91,7 @@ class Nncf:
         try:
             quantized = nncf.quantize(
                 model,
-                # One patch in memory at a time: ``images`` may be a file that is mapped.
-                nncf.Dataset(range(len(images)), lambda index: np.array(images[index : index + 1])),
+                nncf.Dataset(range(len(images)), lambda index: image_at(images, index)),
                 subset_size=len(images),
                 ignored_scope=nncf.IgnoredScope(names=kept),
                 advanced_parameters=AdvancedQuantizationParameters(

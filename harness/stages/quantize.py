@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness import quantizers
 from harness.calibration import why_unusable
 from harness.errors import QuantizationError
+from harness.quantizers.images import image_at
 from harness.requests import Quantized, QuantizeRequest
 
 
@@ -32,7 +33,7 @@ def quantize(request: QuantizeRequest) -> Quantized:
     return result
 
 
-def check_images(images: NDArray[np.generic], name: str) -> None:
+def check_images(images: NDArray[np.float32], name: str) -> None:
     """Refuse calibration images that are missing, of the wrong shape, or unusable.
 
     Raises:
@@ -41,7 +42,7 @@ def check_images(images: NDArray[np.generic], name: str) -> None:
     if images.ndim != 5 or images.shape[1] != 1 or images.size == 0:
         msg = f"{name} holds {images.shape}, not (N, 1, D, H, W) with N of at least 1"
         raise QuantizationError(msg)
-    for index, image in enumerate(images):
-        if why := why_unusable(image):
+    for index in range(len(images)):
+        if why := why_unusable(image_at(images, index)):
             msg = f"calibration patch {index} of {name} {why}"
             raise QuantizationError(msg)

@@ -478,6 +478,17 @@ def test_a_folder_without_volumes_is_usage(tmp_path: Path) -> None:
         volume_files(tmp_path)
 
 
+def test_a_folder_that_cannot_be_listed_is_usage(
+    volumes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Path) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(UsageError, match=r"patients cannot be listed: .*Permission denied"):
+        volume_files(volumes)
+
+
 def test_the_record_names_the_folder_without_its_path(volumes: Path) -> None:
     config = RunConfig(models=("unet",), task=MINI.name, calibration_data=volumes).check()
     assert config.facts()["calibration_source"] == "patients"

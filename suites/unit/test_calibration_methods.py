@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness import quantizers
 from harness.errors import QuantizationError
+from harness.quantizers.images import ImageReader, image_at
 
 onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
 
@@ -162,3 +163,39 @@ def test_modelopt_entropy_of_one_patch_is_refused_as_it_would_be_max(
 ) -> None:
     with pytest.raises(QuantizationError, match=r"of a single patch .* max"):
         modelopt_largest(graph, images[1:2], "entropy", tmp_path / "out")
+
+
+# --- one image at a time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", [slice(None), slice(1, 3)], ids=["whole", "part"])
+def test_an_image_of_a_mapped_file_is_a_copy_of_its_own(
+    images: Images, tmp_path: Path, view: slice
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r", allow_pickle=False)[view]
+    for index, expected in enumerate(images[view]):
+        found = image_at(mapped, index)
+        assert np.array_equal(found, expected[None])
+        assert type(found) is np.ndarray
+        assert found.flags.owndata
+
+
+def test_the_reader_gives_each_image_once_and_begins_again(images: Images) -> None:
+    reader = ImageReader("x", images)
+    for _ in range(2):
+        assert np.array_equal(reader.get_first()["x"], images[:1])
+        given = [found["x"] for found in iter(reader.get_next, None)]
+        assert np.array_equal(np.concatenate(given), images)
+        assert reader.get_next() is None
+        reader.rewind()
+
+
+def test_several_inputs_are_refused(tmp_path: Path, images: Images) -> None:
+    pytest.importorskip("modelopt", reason="ModelOpt is not installed")
+    make = onnx.helper
+    ends = [make.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in ("a", "b", "y")]
+    body = make.make_graph([make.make_node("Add", ["a", "b"], ["y"])], "two", ends[:2], ends[2:])
+    onnx.save(make.make_model(body), tmp_path / "two.onnx")
+    with pytest.raises(QuantizationError, match=r"two\.onnx has 2 inputs"):
+        quantizers.load("modelopt").quantize(tmp_path / "two.onnx", images, "max", tmp_path, ())
