@@ -27,6 +27,7 @@ from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe
 from harness.types import CaseResult, Precision, RunRecord
+from harness.variants import Edit
 
 
 def find_budget(
@@ -185,7 +186,7 @@ def _search(
     def loss_of(names: tuple[str, ...]) -> float:
         count = f"{len(names)} of {len(layers)} layers in float"
         reporter.say(f"searching: {network.model} with {count}, in {precision}")
-        variant = network.measure(precision, "quantized", names)
+        variant = network.measure(precision, Edit(onto="quantized", layers=names))
         reporter.advance()
         return worst(differences(fp32, variant.dice.per_class))
 

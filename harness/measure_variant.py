@@ -26,9 +26,7 @@ def dissect(request: DissectRequest) -> Dissected:
     Raises:
         QuantizationError: the two graphs are not of one network.
     """
-    graphs = request.graphs
-    editor = editors.load(graphs.format)
-    return editor.dissect(Path(graphs.onnx), Path(graphs.quantized), graphs.nodes)
+    return editors.load(request.graphs.format).dissect(request.graphs)
 
 
 def measure_variant(request: VariantRequest) -> Variant:
@@ -55,15 +53,12 @@ def measure_variant(request: VariantRequest) -> Variant:
 
 def _graph(request: VariantRequest, folder: Path) -> Path:
     """The graph to build: a file that is there already, or an edited one in ``folder``."""
-    graphs = request.graphs
+    graphs, edit = request.graphs, request.edit
     if backends.get(request.backend).sources[request.options.precision] == "onnx":
         return Path(graphs.onnx)
-    if request.onto == "quantized" and not request.layers and not request.between:
+    if edit.onto == "quantized" and not edit.layers and not edit.between:
         return Path(graphs.quantized)
-    return editors.load(graphs.format).write(
-        Path(graphs.onnx), Path(graphs.quantized), graphs.nodes,
-        layers=request.layers, between=request.between, onto=request.onto, folder=folder,
-    )  # fmt: skip
+    return editors.load(graphs.format).write(graphs, edit, folder)
 
 
 def _run(session: Session, request: VariantRequest, edit_s: float, build_s: float) -> Variant:

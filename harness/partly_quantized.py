@@ -7,7 +7,6 @@ each one's measurements are an artifact, so that an interrupted analysis goes on
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from harness.types import CaseId, Precision
 from harness.variants import (
     Dissected,
     DissectRequest,
+    Edit,
     Graphs,
     Labelled,
     LabelledRequest,
-    Onto,
     Variant,
     VariantRequest,
 )
@@ -119,39 +118,23 @@ class PartlyQuantized:
             raise QuantizationError(msg)
         return found
 
-    def measure(
-        self,
-        precision: Precision,
-        onto: Onto,
-        layers: Sequence[str] = (),
-        *,
-        between: bool = False,
-        patches: int = 0,
-    ) -> Variant:
+    def measure(self, precision: Precision, edit: Edit, patches: int = 0) -> Variant:
         """The measurements of one variant, from the cache or made now; 0 ``patches`` are all.
 
         Raises:
             HarnessError: it cannot be built or run; the layers are named.
         """
-        request = VariantRequest(
-            backend=self.backend,
-            options=self.workshop.options(self._case(precision)),
-            graphs=self.graphs,
-            onto=onto,
-            layers=tuple(sorted(layers)),
-            between=between,
-            images=str(self.labelled.path(layout.CALIBRATION_IMAGES)),
-            labels=str(self.labelled.path(layout.CALIBRATION_LABELS)),
-            cases=tuple(patch.name for patch in self.patches),
-            label_names=datasets.get(self.workshop.config.task).classes,
+        edit = replace(edit, layers=tuple(sorted(edit.layers)))
+        request = replace(
+            self._request(precision, edit),
             patches=patches or len(self.patches),
             reference=str(self._reference.path(layout.LOGITS)),
         )
         try:
             return self._made(request, self._reference.digest).result
         except HarnessError as error:
-            what = ", ".join(request.layers) or "no layer"
-            msg = f"{self.model} with {what} from the other graph, in {precision}: {error}"
+            what = ", ".join(edit.layers) or "no layer"
+            msg = f"the {edit.onto} {self.model} with {what} of the other graph, in {precision}: {error}"
             raise type(error)(msg) from error
 
     def _labelled(self) -> Artifact[Labelled]:
@@ -171,20 +154,23 @@ class PartlyQuantized:
 
     def _fp32(self) -> Artifact[Variant]:
         self.workshop.announce(f"running {self.model} in fp32 for the logits to compare with")
-        request = VariantRequest(
+        return self._made(self._request("fp32", Edit(onto="float")), "")
+
+    def _request(self, precision: Precision, edit: Edit) -> VariantRequest:
+        """One variant on all patches."""
+        config = self.workshop.config
+        case = CaseId(model=self.model, task=config.task, backend=self.backend, precision=precision)
+        return VariantRequest(
             backend=self.backend,
-            options=self.workshop.options(self._case("fp32")),
+            options=self.workshop.options(case),
             graphs=self.graphs,
-            onto="float",
-            layers=(),
-            between=False,
+            edit=edit,
             images=str(self.labelled.path(layout.CALIBRATION_IMAGES)),
             labels=str(self.labelled.path(layout.CALIBRATION_LABELS)),
             cases=tuple(patch.name for patch in self.patches),
-            label_names=datasets.get(self.workshop.config.task).classes,
+            label_names=datasets.get(config.task).classes,
             patches=len(self.patches),
         )
-        return self._made(request, "")
 
     def _made(self, request: VariantRequest, reference: str) -> Artifact[Variant]:
         """A variant's artifact; that of FP32, without a reference, has the logits as a file."""
@@ -197,9 +183,9 @@ class PartlyQuantized:
             "precision": request.options.precision,
             "classes": request.options.classes,
             "threads": request.options.threads,
-            "onto": request.onto,
-            "layers": list(request.layers),
-            "between": request.between,
+            "onto": request.edit.onto,
+            "layers": list(request.edit.layers),
+            "between": request.edit.between,
             "patches": request.patches,
             "cpu": [cpu_model(), *isa_flags()],
             "code": source_fingerprint(*_CODE, *spec.files),
@@ -215,7 +201,3 @@ class PartlyQuantized:
         found = self.workshop.cache.get_or_make("sensitivity", inputs, Variant, make)
         self.meter.count(found, time.monotonic() - start)
         return found
-
-    def _case(self, precision: Precision) -> CaseId:
-        task = self.workshop.config.task
-        return CaseId(model=self.model, task=task, backend=self.backend, precision=precision)

@@ -87,8 +87,8 @@ def agreement(losses: Sequence[float], noises: Sequence[float]) -> Agreement:
 
 def _agreement_words(found: float | None, layers: int, chance: float, above: int) -> str:
     if found is None:
-        return f"no rank correlation: the Dice or the SQNR of {layers} layers does not differ"
-    words = f"rank correlation of SQNR with the Dice lost: {found:+.2f} over {layers} layers"
+        return f"No rank correlation: the Dice or the SQNR of {layers} layers does not differ"
+    words = f"Rank correlation of SQNR with the Dice lost: {found:+.2f} over {layers} layers"
     if not above:
         return (
             f"{words}, which means nothing: no layer loses more Dice than the {chance:.5f} that "

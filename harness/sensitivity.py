@@ -27,7 +27,7 @@ from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, ProbeRequest
 from harness.types import PROJECTED_PRECISIONS, GraphNode, Precision
-from harness.variants import Dissected, Onto, Variant
+from harness.variants import Dissected, Edit, Variant
 
 _PROXIES: tuple[Proxy, ...] = ("dice", "sqnr")
 # The edited float graph with nothing quantized must be FP32 up to rounding.
@@ -245,7 +245,7 @@ class _Ranking:
     def _measure_wholes(self) -> None:
         fp32 = self._network.fp32
         self.wholes["fp32"] = _whole("fp32", fp32)
-        control = self._variant("nothing quantized", self._alone_in, "float")
+        control = self._variant("nothing quantized", self._alone_in, Edit(onto="float"))
         self.wholes["control"] = _whole(self._alone_in, control)
         off = decibels(control.signal, control.noise)
         if off is not None and off < _CONTROL_DB:
@@ -255,16 +255,15 @@ class _Ranking:
             )
             raise QuantizationError(msg)
         for precision in dict.fromkeys((self._alone_in, self._rest_in)):
-            whole = self._variant("everything quantized", precision, "quantized")
+            whole = self._variant("everything quantized", precision, Edit(onto="quantized"))
             self.wholes[precision] = _whole(precision, whole)
 
     def _by_proxy(self, nodes: Sequence[GraphNode]) -> tuple[LayerLoss, ...]:
         """All layers by the SQNR of one patch; the noisiest ones by Dice, too."""
         found = {}
         for node in nodes:
-            variant = self._variant(
-                f"{node.name} alone quantized", self._alone_in, "float", (node.name,), patches=1
-            )
+            what, edit = f"{node.name} alone quantized", Edit(onto="float", layers=(node.name,))
+            variant = self._variant(what, self._alone_in, edit, patches=1)
             sqnr_db = decibels(variant.signal, variant.noise)
             found[node.name] = replace(self._empty(node), sqnr_db=sqnr_db, exact=sqnr_db is None)
         worst = sorted(found.values(), key=noise_of, reverse=True)[: self._rules.checks]
@@ -277,11 +276,10 @@ class _Ranking:
         """A part with what was measured of it, quantized alone and left in float alone."""
         between = layer.name == BETWEEN
         names = () if between else (layer.name,)
-        alone = self._variant(
-            f"{layer.name} alone quantized", self._alone_in, "float", names, between=between
-        )
+        graft = Edit(onto="float", layers=names, between=between)
+        alone = self._variant(f"{layer.name} alone quantized", self._alone_in, graft)
         rest = self._variant(
-            f"{layer.name} alone in float", self._rest_in, "quantized", names, between=between
+            f"{layer.name} alone in float", self._rest_in, replace(graft, onto="quantized")
         )
         fp32, quantized = self.wholes["fp32"], self.wholes[self._rest_in]
         alone_db, rest_db = (decibels(v.signal, v.noise) for v in (alone, rest))
@@ -300,18 +298,9 @@ class _Ranking:
             ),
         )
 
-    def _variant(
-        self,
-        what: str,
-        precision: Precision,
-        onto: Onto,
-        layers: tuple[str, ...] = (),
-        *,
-        between: bool = False,
-        patches: int = 0,
-    ) -> Variant:
+    def _variant(self, what: str, precision: Precision, edit: Edit, patches: int = 0) -> Variant:
         self._reporter.say(f"measuring {self._network.model} with {what}, in {precision}")
-        found = self._network.measure(precision, onto, layers, between=between, patches=patches)
+        found = self._network.measure(precision, edit, patches)
         self._reporter.advance()
         return found
 

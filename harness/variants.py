@@ -39,6 +39,18 @@ class Graphs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """The graph ``onto`` with ``layers`` of the other one grafted onto it.
+
+    ``between`` also grafts every quantizer that is in front of no layer.
+    """
+
+    onto: Onto
+    layers: tuple[str, ...] = ()
+    between: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DissectRequest:
     """Ask which quantizer belongs to which layer."""
 
@@ -64,7 +76,6 @@ class Dissected:
 class VariantRequest:
     """Edit, build and run one partly quantized network on the first ``patches`` of ``images``.
 
-    ``layers`` and ``between`` are grafted onto the graph ``onto``, as `harness.editors.base` says.
     ``reference`` is an .npy of FP32's logits, (N, C, D, H, W) float32; where it is empty the logits
     are written to ``logits`` instead. ``labels`` is (N, D, H, W) uint8.
     """
@@ -72,9 +83,7 @@ class VariantRequest:
     backend: str
     options: EngineOptions
     graphs: Graphs
-    onto: Onto
-    layers: tuple[str, ...]
-    between: bool
+    edit: Edit
     images: str
     labels: str
     cases: tuple[str, ...]

@@ -8,12 +8,10 @@ with one, and nothing is calibrated again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.types import GraphNode
-from harness.variants import Dissected, Onto
+from harness.variants import Dissected, Edit, Graphs
 
 # Operations that move values, or pick some of them, and compute none: a quantizer in front of them
 # belongs to the layer behind them. The names are those of ONNX and of OpenVINO.
@@ -27,29 +25,18 @@ MOVING = frozenset({
 class Editor(Protocol):
     """Grafts between the float and the quantized graph of one network; see this file's top."""
 
-    def dissect(self, onnx: Path, quantized: Path, nodes: Sequence[GraphNode]) -> Dissected:
+    def dissect(self, graphs: Graphs) -> Dissected:
         """How many quantizers each weighted node has, and how many are in front of none.
 
         Raises:
             QuantizationError: the two are not graphs of one network.
         """
 
-    def write(
-        self,
-        onnx: Path,
-        quantized: Path,
-        nodes: Sequence[GraphNode],
-        *,
-        layers: Sequence[str],
-        between: bool,
-        onto: Onto,
-        folder: Path,
-    ) -> Path:
-        """The graph ``onto`` with ``layers`` of the other one, in a file that backends read.
+    def write(self, graphs: Graphs, edit: Edit, folder: Path) -> Path:
+        """The edited graph in a file that backends read.
 
-        ``nodes`` are all weighted nodes; ``between`` also grafts every quantizer in front of none of
-        them. A layer that comes from the float graph has its own weights and bias, whatever the
-        quantizer made of them.
+        A layer that comes from the float graph has its own weights and bias, whatever the quantizer
+        made of them.
 
         Raises:
             QuantizationError: the two are not graphs of one network.

@@ -6,14 +6,13 @@ What a graft takes along (Q/DQ pairs, what only moves values, constants) is copi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.editors.base import MOVING
 from harness.errors import QuantizationError
-from harness.types import GraphNode
-from harness.variants import Dissected, Onto
+from harness.variants import Dissected, Edit, Graphs
 
 if TYPE_CHECKING:
     import onnx
@@ -29,38 +28,32 @@ _INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
 class OnnxQdq:
     """The editor of the format ``onnx-qdq``."""
 
-    def dissect(self, onnx: Path, quantized: Path, nodes: Sequence[GraphNode]) -> Dissected:
+    def dissect(self, graphs: Graphs) -> Dissected:
         """Count the quantize-dequantize pairs in front of each layer."""
-        base, donor = _read(onnx), _read(quantized)
+        base, donor = _read(graphs.onnx), _read(graphs.quantized)
         graft = _Graft(base, donor)
-        found = {node.name: donor.pairs(graft.twin(base.named(node.name))) for node in nodes}
+        names = [node.name for node in graphs.nodes]
+        found = {name: donor.pairs(graft.twin(base.named(name))) for name in names}
         own = set().union(*found.values())
-        rest = set().union(*(donor.pairs(graft.twin(node)) for node in base.between(nodes)))
+        rest = set().union(*(donor.pairs(graft.twin(node)) for node in base.between(names)))
         return Dissected(
             layers={name: len(pairs) for name, pairs in found.items()},
             between=len(rest - own),
             total=sum(node.op_type == _DEQUANTIZE for node in donor.model.graph.node),
         )
 
-    def write(
-        self,
-        onnx: Path,
-        quantized: Path,
-        nodes: Sequence[GraphNode],
-        *,
-        layers: Sequence[str],
-        between: bool,
-        onto: Onto,
-        folder: Path,
-    ) -> Path:
+    def write(self, graphs: Graphs, edit: Edit, folder: Path) -> Path:
         """Write ``variant.onnx``, with its weights inside it where they fit."""
         import onnx as sdk
 
-        first, second = (onnx, quantized) if onto == "float" else (quantized, onnx)
+        first, second = graphs.onnx, graphs.quantized
+        if edit.onto == "quantized":
+            first, second = second, first
         base = _read(first)
         graft = _Graft(base, _read(second))
-        chosen = [base.named(name) for name in layers]
-        for node in [*chosen, *(base.between(nodes) if between else ())]:
+        names = [node.name for node in graphs.nodes]
+        chosen = [base.named(name) for name in edit.layers]
+        for node in [*chosen, *(base.between(names) if edit.between else ())]:
             graft.take(node)
         model = graft.finished()
         large = model.ByteSize() > _INLINE_BYTES
@@ -96,13 +89,12 @@ class _Side:
             raise QuantizationError(msg)
         return node
 
-    def between(self, nodes: Sequence[GraphNode]) -> list[onnx.NodeProto]:
+    def between(self, layers: Collection[str]) -> list[onnx.NodeProto]:
         """The nodes that compute and are no layer."""
-        apart = {node.name for node in nodes}
         return [
             node
             for name, node in self.nodes.items()
-            if name not in apart
+            if name not in layers
             and node.op_type not in _INSERTED | MOVING | {"Constant"}
             and not self.varying.isdisjoint(node.output)
         ]
@@ -240,10 +232,10 @@ def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> set[str]
     return needed
 
 
-def _read(path: Path) -> _Side:
+def _read(path: str) -> _Side:
     import onnx as sdk
 
-    return _Side(sdk.load(path), path.name)
+    return _Side(sdk.load(path), Path(path).name)
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

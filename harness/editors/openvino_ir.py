@@ -21,7 +21,7 @@ from harness.editors.base import MOVING
 from harness.errors import QuantizationError
 from harness.quantizers.nncf import operation_of
 from harness.types import GraphNode
-from harness.variants import Dissected, Onto
+from harness.variants import Dissected, Edit, Graphs, Onto
 
 _FILE = "variant.xml"
 _QUANTIZER = "FakeQuantize"
@@ -34,33 +34,24 @@ _Inputs = tuple[Any, tuple[int, ...]]
 class OpenVinoIr:
     """The editor of the format ``openvino-ir``."""
 
-    def dissect(self, onnx: Path, quantized: Path, nodes: Sequence[GraphNode]) -> Dissected:
+    def dissect(self, graphs: Graphs) -> Dissected:
         """Count the FakeQuantize nodes in front of each layer."""
-        graft = _Graft(onnx, quantized, nodes, "float")
-        found = {node.name: graft.quantizers(graft.layer(node.name)) for node in nodes}
+        graft = _Graft(graphs, "float")
+        names = [node.name for node in graphs.nodes]
+        found = {name: graft.quantizers(graft.layer(name)) for name in names}
         rest = graft.quantizers(graft.between()) - set().union(*found.values())
         return Dissected(
             layers={name: len(ids) for name, ids in found.items()},
             between=len(rest),
             total=sum(_type(op) == _QUANTIZER for op in graft.donor.get_ops()),
-            rescaled=tuple(node.name for node in nodes if graft.is_rescaled(node.name)),
+            rescaled=tuple(name for name in names if graft.is_rescaled(name)),
         )
 
-    def write(
-        self,
-        onnx: Path,
-        quantized: Path,
-        nodes: Sequence[GraphNode],
-        *,
-        layers: Sequence[str],
-        between: bool,
-        onto: Onto,
-        folder: Path,
-    ) -> Path:
+    def write(self, graphs: Graphs, edit: Edit, folder: Path) -> Path:
         """Write ``variant.xml`` and its weights."""
-        graft = _Graft(onnx, quantized, nodes, onto)
-        chosen = [part for name in layers for part in graft.layer(name)]
-        chosen += graft.between() if between else ()
+        graft = _Graft(graphs, edit.onto)
+        chosen = [part for name in edit.layers for part in graft.layer(name)]
+        chosen += graft.between() if edit.between else ()
         for operation, ports in chosen:
             graft.take(operation, ports)
         openvino_sdk().save_model(graft.finished(), folder / _FILE, compress_to_fp16=False)
@@ -73,10 +64,10 @@ class _Graft:
     Operations are named by their instance ids, which OpenVINO gives once a process.
     """
 
-    def __init__(self, onnx: Path, quantized: Path, nodes: Sequence[GraphNode], onto: Onto) -> None:
-        plain, quantized_model = read_folded(onnx), read_folded(quantized)
+    def __init__(self, graphs: Graphs, onto: Onto) -> None:
+        plain, quantized_model = (read_folded(Path(p)) for p in (graphs.onnx, graphs.quantized))
         in_step = list(_in_step(plain, quantized_model))
-        self._weighted = {node.name: _weighted(node, plain) for node in nodes}
+        self._weighted = {node.name: _weighted(node, plain) for node in graphs.nodes}
         quantized_of = {_id(a): b for a, b in in_step}
         if onto == "float":
             self.base, self.donor = plain, quantized_model

@@ -72,8 +72,7 @@ def title_of(record: SensitivityRecord) -> str:
 
 def sentences(record: SensitivityRecord) -> tuple[str, ...]:
     """What the table alone does not tell."""
-    words = record.agreement.words
-    found = [_wholes(record), f"{words[:1].upper()}{words[1:]}."]
+    found = [_wholes(record), f"{record.agreement.words}."]
     lost = [layer.dice_lost for layer in record.layers if layer.dice_lost is not None]
     parts = [*record.layers, *([record.between] if record.between else [])]
     noises = [0.0 if p.sqnr_db is None else 10 ** (-p.sqnr_db / 10) for p in parts]

@@ -15,7 +15,7 @@ from harness import editors
 from harness.backends.openvino import read_folded
 from harness.errors import QuantizationError
 from harness.types import GraphNode, QuantizedFormat
-from harness.variants import Dissected, Onto
+from harness.variants import Dissected, Edit, Graphs, Onto
 from suites.unit import small_network as small
 
 for needed in ("openvino", "onnxruntime", "onnx"):
@@ -37,11 +37,13 @@ class Site:
         return small.run_onnx(path) if self.format == "onnx-qdq" else small.run_ir(path)
 
     def edited(self, onto: Onto, *layers: str, between: bool = False) -> NDArray[np.float32]:
-        path = editors.load(self.format).write(
-            self.plain, self.quantized, small.nodes(),
-            layers=layers, between=between, onto=onto, folder=self.folder,
-        )  # fmt: skip
-        return self.run(path)
+        edit = Edit(onto=onto, layers=layers, between=between)
+        return self.run(editors.load(self.format).write(self.graphs(), edit, self.folder))
+
+    def graphs(self, nodes: tuple[GraphNode, ...] = small.nodes()) -> Graphs:
+        return Graphs(
+            format=self.format, onnx=str(self.plain), quantized=str(self.quantized), nodes=nodes
+        )
 
     def oracle(self, layers: Collection[str], *, between: bool) -> NDArray[np.float32]:
         """Quantized there and nowhere else, without any editing."""
@@ -53,7 +55,7 @@ class Site:
         return self.run(small.write_ir(self.plain, path, edges, layers, shared=False))
 
     def dissect(self) -> Dissected:
-        return editors.load(self.format).dissect(self.plain, self.quantized, small.nodes())
+        return editors.load(self.format).dissect(self.graphs())
 
 
 @pytest.fixture(params=FORMATS)
@@ -158,7 +160,7 @@ def test_another_network_is_refused(site: Site) -> None:
 def test_a_layer_that_is_not_there_is_refused_by_name(site: Site) -> None:
     missing = GraphNode(name="nose", op_type="Conv", outputs=("none",), macs=1)
     with pytest.raises(QuantizationError, match="nose"):
-        editors.load(site.format).dissect(site.plain, site.quantized, (missing,))
+        editors.load(site.format).dissect(site.graphs((missing,)))
 
 
 def test_constants_that_the_quantizer_computed_are_no_other_network(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_weights_that_were_scaled_with_a_neighbours_are_told(tmp_path: Path) -> 
     values = weights.input_value(0).get_node().get_data()
     weights.input(0).replace_source_output(ops.constant(values * np.float32(2)).output(0))
     ov.save_model(model, tmp_path / "scaled.xml", compress_to_fp16=False)
-    found = editors.load("openvino-ir").dissect(plain, tmp_path / "scaled.xml", small.nodes())
+    found = Site("openvino-ir", tmp_path, plain, tmp_path / "scaled.xml").dissect()
     assert found.rescaled == ("left",)
 
 

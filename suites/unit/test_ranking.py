@@ -100,7 +100,7 @@ def test_a_ranking_of_one_layer_or_of_equal_ones_has_no_correlation() -> None:
     for losses in ([0.1], [0.1, 0.1], []):
         found = agreement(losses, [float(number) for number, _ in enumerate(losses)])
         assert found.spearman is None
-        assert "no rank correlation" in found.words
+        assert "No rank correlation" in found.words
 
 
 def test_differences_are_of_classes_that_both_have() -> None:
