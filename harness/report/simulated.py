@@ -36,10 +36,7 @@ def footnote(cases: Iterable[CaseResult]) -> str:
     projected = [precision for precision in found if precision in PROJECTED_PRECISIONS]
     if not found:
         return ""
-    words = (
-        "Simulated: values rounded in float arithmetic; size, latency and memory are those "
-        "of a float engine."
-    )
+    words = "Simulated: values rounded in float arithmetic; size and latency are a float engine's."
     if projected:
         words += f" No engine here computes in what {', '.join(projected)} simulate: only their Dice is a finding."  # fmt: skip
     return words

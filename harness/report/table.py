@@ -38,7 +38,7 @@ def print_record(console: Console, record: RunRecord) -> None:
     environment, timing = record.environment, record.timing
     console.print(build_table(record, wide=console.width >= _WIDE))
     if marked := simulated.footnote(record.cases):
-        console.print(f"{simulated.MARK} {marked}", highlight=False, soft_wrap=True)
+        console.print(f"{simulated.MARK} {marked}", highlight=False)
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)

@@ -250,7 +250,7 @@ def test_the_terminal_marks_them_and_gives_no_gain(projected: RunRecord) -> None
 def test_the_footnote_says_no_more_than_the_table_shows() -> None:
     rows = report_records.eight_networks().cases
     assert "No engine here" not in footnote(rows)
-    assert "of a float engine" in footnote(rows)
+    assert "a float engine's" in footnote(rows)
     assert not footnote([row for row in rows if row.precision != "fake-int8"])
 
 
