@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # An SDK and the files that may import it.
 SDK_FILES = {
-    "openvino": {"backends/openvino.py"},
+    "openvino": {"backends/openvino.py", "backends/openvino_pairs.py"},
     "onnxruntime": {"backends/onnxruntime.py"},
     "nncf": {"quantizers/nncf.py"},
     "modelopt": {"quantizers/modelopt.py"},
@@ -59,6 +59,7 @@ LAYERS = (
         "backends",
         "certificate",
         "alternating",
+        "scales",
     ),
     ("stages", "config", "record", "baseline", "accepted"),
     ("measure", "jobs", "trends"),
@@ -67,7 +68,7 @@ LAYERS = (
     ("artifacts", "report"),
     ("layer_changes",),
     ("compare",),
-    ("pairing",),
+    ("pairing", "checked_scales"),
     ("pipeline", "stored"),
     ("judge", "versions"),
     ("commands", "plugin"),
