@@ -21,6 +21,7 @@ from harness.commands import (
     lint,
     list_models,
     report,
+    scales,
     train,
     trend,
 )
@@ -35,6 +36,7 @@ COMMANDS = {
     "lint": lint,
     "models": list_models,
     "report": report,
+    "scales": scales,
     "train": train,
     "trend": trend,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from harness import requests
+from harness.scales import records
 from harness.verdicts import PairedLaunch
 
 Request = TypeVar("Request")
@@ -90,8 +91,33 @@ PROFILE = Job(
     request=requests.ProfileRequest,
     result=requests.Profiled,
 )
+RANGES = Job(
+    name="ranges",
+    target="harness.stages.scales:measure_ranges",
+    request=records.RangesRequest,
+    result=records.Measured,
+)
+SCALES = Job(
+    name="scales",
+    target="harness.stages.scales:check_scales",
+    request=records.ScalesRequest,
+    result=records.CheckedScales,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
-    for job in (PROBE, PREPARE, EXPAND, EXPORT, QUANTIZE, LINT, BUILD, RUN, PAIR, PROFILE)
+    for job in (
+        PROBE,
+        PREPARE,
+        EXPAND,
+        EXPORT,
+        QUANTIZE,
+        LINT,
+        BUILD,
+        RUN,
+        PAIR,
+        PROFILE,
+        RANGES,
+        SCALES,
+    )
 }
