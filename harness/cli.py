@@ -22,6 +22,7 @@ from harness.commands import (
     lint,
     list_models,
     report,
+    scales,
     sensitivity,
     train,
     trend,
@@ -39,6 +40,7 @@ COMMANDS = {
     "models": list_models,
     "report": report,
     "sensitivity": sensitivity,
+    "scales": scales,
     "train": train,
     "trend": trend,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from harness import requests, variants
+from harness.scales import records
 from harness.scores import Surfaces
 from harness.verdicts import PairedLaunch
 
@@ -121,6 +122,18 @@ VARIANT = Job(
     request=variants.VariantRequest,
     result=variants.Variant,
 )
+RANGES = Job(
+    name="ranges",
+    target="harness.stages.scales:measure_ranges",
+    request=records.RangesRequest,
+    result=records.Measured,
+)
+SCALES = Job(
+    name="scales",
+    target="harness.stages.scales:check_scales",
+    request=records.ScalesRequest,
+    result=records.CheckedScales,
+)
 
 JOBS: dict[str, Job[Any, Any]] = {
     job.name: job
@@ -140,5 +153,7 @@ JOBS: dict[str, Job[Any, Any]] = {
         LABEL,
         DISSECT,
         VARIANT,
+        RANGES,
+        SCALES,
     )
 }

@@ -169,7 +169,7 @@ def per_tensor_activation(view: View) -> Found:
 def weight_axis(view: View) -> Found:
     """A Conv with scales along another axis builds without a word and runs in float."""
     for op in view.weighted():
-        required = _output_axis(op)
+        required = output_axis(op)
         if not op.constant or required is None:
             continue
         for node in op.pair:
@@ -303,7 +303,7 @@ def _rank(op: WeightedOp) -> int | None:
     return None if op.weights is None else len(op.weights.dims)
 
 
-def _output_axis(op: WeightedOp) -> int | None:
+def output_axis(op: WeightedOp) -> int | None:
     """Where the weights hold the output channels; None where that cannot be told."""
     if op.node.op_type == "Gemm":
         return 0 if attribute(op.node, "transB", 0) else 1

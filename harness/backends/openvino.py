@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.base import LayerTimes, Tensor, import_sdk
+from harness.backends.openvino_pairs import join_pairs
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import SIMULATED_PRECISIONS, Arithmetic, ExecutedLayer
@@ -95,7 +96,10 @@ class OpenVino:
         """Compile a graph (ONNX, Q/DQ ONNX or OpenVINO IR) and serialize the compiled model."""
         core = sdk().Core()
         try:
-            compiled = core.compile_model(core.read_model(source), "CPU", _properties(options))
+            model = core.read_model(source)
+            if options.precision != "fake-int8":  # that one computes each pair as it stands
+                join_pairs(model)
+            compiled = core.compile_model(model, "CPU", _properties(options))
             blob = compiled.export_model()
         except RuntimeError as error:
             msg = f"OpenVINO could not build {source}: {error}{_advice(source)}"

@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # An SDK and the files that may import it.
 SDK_FILES = {
-    "openvino": {"backends/openvino.py"},
+    "openvino": {"backends/openvino.py", "backends/openvino_pairs.py"},
     "onnxruntime": {"backends/onnxruntime.py"},
     "nncf": {"quantizers/nncf.py"},
     "modelopt": {"quantizers/modelopt.py"},
@@ -70,6 +70,7 @@ LAYERS = (
         "editors",
         "certificate",
         "alternating",
+        "scales",
     ),
     ("stages", "config", "record", "baseline", "accepted"),
     ("measure", "measure_variant", "jobs", "trends"),
@@ -79,7 +80,7 @@ LAYERS = (
     ("case_run", "surfaces"),
     ("layer_changes",),
     ("compare",),
-    ("pairing", "partly_quantized"),
+    ("pairing", "partly_quantized", "checked_scales"),
     ("pipeline", "stored"),
     ("judge", "versions", "layer_budget", "study"),
     ("sensitivity",),
