@@ -173,20 +173,13 @@ def _float_values(
 
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         where = {entry.key: entry.value for entry in tensor.external_data}
-        file = inside(graph.folder, where.get("location", ""))
-        loaded = onnx.TensorProto()
-        loaded.CopyFrom(tensor)
-        try:
-            onnx.external_data_helper.load_external_data_for_tensor(loaded, str(graph.folder))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            msg = f"the values of {tensor.name!r} cannot be read from {file}: {error}"
-            raise ArtifactError(msg) from error
-        tensor = loaded
+        inside(graph.folder, where.get("location", ""))
     try:
-        return np.asarray(onnx.numpy_helper.to_array(tensor), np.float32)
-    except (ValueError, TypeError) as error:
+        values = onnx.numpy_helper.to_array(tensor, str(graph.folder))
+    except (OSError, ValueError, TypeError, onnx.checker.ValidationError) as error:
         msg = f"the values of tensor {tensor.name!r} cannot be read: {error}"
         raise ArtifactError(msg) from error
+    return np.asarray(values, np.float32)
 
 
 def _shared(graph: _Graph) -> tuple[frozenset[str], ...]:

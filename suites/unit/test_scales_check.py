@@ -15,7 +15,14 @@ from harness.formulas import affine_grid, symmetric_grid
 from harness.grids import Grid
 from harness.scales.check import ACTIVATION_TOLERANCE, check
 from harness.scales.conventions import CONVENTIONS, Convention
-from harness.scales.records import QuantizedTensor, Ranges, Reading, TensorVerdict
+from harness.scales.records import (
+    ROLES,
+    QuantizedTensor,
+    Ranges,
+    Reading,
+    Role,
+    TensorVerdict,
+)
 
 MODELOPT, NNCF = CONVENTIONS["modelopt"], CONVENTIONS["nncf"]
 VALUES = np.random.default_rng(3).normal(size=(4, 4, 3, 3, 3)).astype(np.float32)
@@ -204,8 +211,8 @@ def test_what_no_formula_gives_is_not_checked(
     assert reason in verdict.detail
 
 
-@pytest.mark.parametrize("role", ["weight", "activation"])
-def test_what_the_reader_could_not_make_out_deviates(role: str) -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_what_the_reader_could_not_make_out_deviates(role: Role) -> None:
     broken = replace(activation(8.0), role=role, grid=None, fault="its scale is no constant")
     (verdict,) = judged(broken)
     assert (verdict.outcome, verdict.detail) == ("deviates", "its scale is no constant")
