@@ -116,7 +116,7 @@ def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedSc
 
 def _ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
     """The ranges of the float graph's tensors on the calibration patches."""
-    graph, patches = workshop.onnx(model), workshop.patches()
+    graph, patches = workshop.onnx(model), workshop.calibration()
     inputs: dict[str, object] = {
         "onnx": graph.digest,
         "patches": patches.digest,

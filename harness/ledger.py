@@ -18,7 +18,13 @@ import numpy as np
 
 from harness.noninferiority import ABSENT, bounds
 from harness.scores import DiceLedger, LedgerStep, Loss, Metric, Step
-from harness.types import INT8_PRECISIONS, SIMULATED_PRECISIONS, CaseResult, Precision
+from harness.types import (
+    INT8_PRECISIONS,
+    SIMULATED_PRECISIONS,
+    CaseResult,
+    Precision,
+    RunRecord,
+)
 
 CONFIDENCE = 0.95  # of the interval between the two bounds
 
@@ -281,3 +287,8 @@ def _blamed(step: LedgerStep) -> str:
         f"{loss.mean:+.4f} ({loss.low:+.4f} to {loss.high:+.4f}, {loss.cases} cases), "
         f"worst case {loss.worst_case} {loss.worst:+.4f}"
     )
+
+
+def ledgers_in(record: RunRecord) -> tuple[DiceLedger, ...]:
+    """The ledgers of a record; of one that was written before there were any, made of its rows."""
+    return record.ledgers or ledgers_of(record.cases)

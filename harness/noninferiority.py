@@ -6,6 +6,7 @@ the same on both sides, so their differences are, too, what is resampled: a pair
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -65,11 +66,16 @@ def bounds(differences: NDArray[np.float64], confidence: float = CONFIDENCE) -> 
 
     Each holds with ``confidence``, so of an interval both of 0.975 hold with 0.95.
     """
-    generator = np.random.default_rng(_SEED)
-    picks = generator.integers(0, len(differences), (_RESAMPLES, len(differences)))
-    means = differences[picks].mean(axis=1)
+    means = differences[_picks(len(differences))].mean(axis=1)
     low, high = np.quantile(means, [1 - confidence, confidence])
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=2)
+def _picks(cases: int) -> NDArray[np.int64]:
+    """The resamples of so many cases; the same for every class, so they are drawn once."""
+    generator = np.random.default_rng(_SEED)
+    return generator.integers(0, cases, (_RESAMPLES, cases))
 
 
 def _judge_class(

@@ -171,10 +171,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dice:
-    """Dice per foreground class and case; None where a class is in neither truth nor prediction.
-
-    ``presence`` says of each case where a class is; records of before have none.
-    """
+    """Dice per foreground class and case; None where it is in neither truth nor prediction."""
 
     mean: float
     per_class: dict[str, float | None]

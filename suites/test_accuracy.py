@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.config import RunConfig
-from harness.types import CaseResult, Ratios
+from harness.ledger import blame
+from harness.types import CaseResult, Ratios, RunRecord
 
 # What every shipped checkpoint reaches; a lower FP32 would make every comparison meaningless.
 FP32_DICE = {"mni152": 0.93}
@@ -31,13 +32,14 @@ def test_fp32_segments_every_class(vg_result: CaseResult) -> None:
 
 
 @pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16", "fp16", "bf16", "tf32")
-def test_mean_dice_is_kept(vg_ratios: Ratios) -> None:
+def test_mean_dice_is_kept(vg_ratios: Ratios, vg_result: CaseResult, vg_record: RunRecord) -> None:
     assert vg_ratios.dice_mean_delta is not None
-    assert vg_ratios.dice_mean_delta >= -MAX_MEAN_LOSS
+    assert vg_ratios.dice_mean_delta >= -MAX_MEAN_LOSS, blame(vg_record.ledgers, vg_result)
 
 
 @pytest.mark.vg_precisions("fake-int8", "int8", "int8-fp16", "fp16", "bf16", "tf32")
-def test_no_class_is_lost(vg_ratios: Ratios) -> None:
+def test_no_class_is_lost(vg_ratios: Ratios, vg_result: CaseResult, vg_record: RunRecord) -> None:
     deltas = vg_ratios.dice_per_class_delta
     assert deltas
-    assert not {name: delta for name, delta in deltas.items() if delta < -MAX_CLASS_LOSS}
+    lost = {name: delta for name, delta in deltas.items() if delta < -MAX_CLASS_LOSS}
+    assert not lost, blame(vg_record.ledgers, vg_result)

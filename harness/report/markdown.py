@@ -9,6 +9,8 @@ from harness.record import RunLike
 from harness.report import formats, sensitivity_table, simulated
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
+from harness.report.ledger_tables import class_headings, class_rows
+from harness.report.ledger_view import missing, views_of
 from harness.report.page import Cell, visible
 from harness.report.paper import Paper
 from harness.report.run_view import COLUMNS, first_line, problem, result_rows
@@ -18,6 +20,7 @@ from harness.verdicts import ComparisonRecord, GateRecord
 
 _MOST_ROWS = 12  # of verdicts; the results have at most as many as fit
 _MOST_RESULTS = 60
+_MOST_LOSSES = 40
 _LONGEST_CELL = 240
 _SHOWN = (
     "model",
@@ -46,10 +49,10 @@ def markdown_of(record: RunLike | SensitivityRecord, paper: Paper | None) -> str
         escape(banner.headline),
     ]
     if isinstance(record, RunRecord):
-        parts += [_problems(record), _results(record, paper)]
+        parts += [_problems(record), _results(record, paper), _ledgers(record)]
     else:
         parts += [_verdicts(record), *_unsaid(record)]
-        parts.append(_results(run_of(record), paper))
+        parts += [_results(run_of(record), paper), _ledgers(run_of(record))]
     origin = f"{subtitle(run_of(record))} · VoxGate {record.voxgate}"
     parts.append(f"<sub>{escape(origin)}</sub>")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -148,6 +151,20 @@ def _results(record: RunRecord, paper: Paper | None) -> str:
     left += f"\n\n{escape(projected, len(projected))}" if projected else ""
     summary = f"<summary>Results of {formats.count(len(rows), 'case')}</summary>"
     return f"<details>{summary}\n\n{shown}{left}\n\n</details>"
+
+
+def _ledgers(record: RunRecord) -> str:
+    """Where the Dice goes, class by class, and what could not be told."""
+    views = views_of(record)
+    rows, columns = class_rows(views), class_headings(views)
+    if not views:
+        return ""
+    shown = table([c.heading for c in columns], rows[:_MOST_LOSSES], [c.numeric for c in columns])
+    left = f"{len(rows) - _MOST_LOSSES} more in the record." if len(rows) > _MOST_LOSSES else ""
+    unsaid = "\n".join(f"- {escape(words)}" for words in missing(views)[:_MOST_ROWS])
+    parts = [shown if rows else "", left, unsaid]
+    text = "\n\n".join(part for part in parts if part)
+    return f"<details><summary>Where the Dice goes</summary>\n\n{text}\n\n</details>"
 
 
 def _text(cell: Cell | str) -> str:

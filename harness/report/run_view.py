@@ -10,6 +10,7 @@ from harness.report.dice_chart import class_rows, dice_chart, dice_table
 from harness.report.environment_view import environment_blocks, gpu_table, launch_table
 from harness.report.grouping import Group, built, group_key, groups_of, short_names
 from harness.report.launch_charts import strip_legend, strips
+from harness.report.ledger_tables import ledger_blocks
 from harness.report.page import (
     Banner,
     Block,
@@ -89,6 +90,7 @@ def run_sections(record: RunRecord, paper: Paper | None) -> tuple[Section, ...]:
         Section(title="Not measured", blocks=_present([problem_table(record.cases)])),
         Section(title="Results", blocks=_results(record, groups, paper)),
         Section(title="Dice", blocks=_dice(groups)),
+        Section(title="Where the Dice goes", blocks=ledger_blocks(record)),
         Section(title="Launches", blocks=_launches(record, groups)),
         Section(title="Real-INT8 certificates", blocks=_present([certificate_table(record.cases)])),
         Section(title="Environment", blocks=environment_blocks(record)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
 from harness.report import simulated
+from harness.report.ledger_lines import print_ledgers
 from harness.types import CaseResult, Ratios, RunRecord
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def make_console(file: IO[str] | None = None) -> Console:
 def print_record(console: Console, record: RunRecord) -> None:
     """Table, certificates, what failed, and where the time went."""
     environment, timing = record.environment, record.timing
-    console.print(build_table(record, wide=console.width >= _WIDE))
+    wide = console.width >= _WIDE
+    console.print(build_table(record, wide=wide))
     if marked := simulated.footnote(record.cases):
         console.print(f"{simulated.MARK} {marked}", highlight=False)
+    print_ledgers(console, record, wide=wide)
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)

@@ -66,6 +66,14 @@ def test_benchmark_sees_engine_time_and_facts(run: Runner) -> None:
         assert benchmark["extra_info"]["int8_macs"] == (1.0 if row.precision == "int8" else 0.0)
 
 
+def test_surfaces_are_measured_on_request(run: Runner) -> None:
+    options = ("--vg-surface-metrics", "--vg-surface-tolerance=2.5", "--vg-record=r.json")
+    assert run("-k", "test_fp32_segments_every_class", "--vg-precisions=fp32", *options).ret == 0
+    (row,) = record.read(run.path / "r.json").cases
+    assert row.surfaces is not None
+    assert row.surfaces.tolerance_mm == 2.5
+
+
 def test_precisions_select_cases(run: Runner) -> None:
     result = run("test_builds.py", "--vg-precisions=fp32", "--collect-only", "-q")
     result.stdout.fnmatch_lines(["*test_case_is_built_and_measured?unet/phantom-mini/fake/fp32?*"])
@@ -89,6 +97,7 @@ def test_precisions_select_cases(run: Runner) -> None:
         ("--vg-warmups=0", "warmups is 0"),
         ("--vg-min-samples=0", "min_samples is 0"),
         ("--vg-max-samples=0", "max_samples is 0"),
+        ("--vg-surface-tolerance=-1", "surface_tolerance_mm is -1"),
         ("--vg-memory-limit=nan", "must be a finite number"),
     ],
 )
@@ -107,6 +116,8 @@ def test_a_wrong_option_stops_before_collection(
         ("int8=float", "test_certificate_is_granted", "NO: 0.0% of multiply-accumulates"),
         ("int8=worse", "test_mean_dice_is_kept", "dice_mean_delta"),
         ("int8=worse", "test_no_class_is_lost", "organ-"),
+        # Which step, from what to what.
+        ("int8=worse", "test_no_class_is_lost", "backend (fake/fake-int8 to fake/int8) -0."),
         ("int8=crash", "test_case_is_built_and_measured", "SIGKILL"),
     ],
 )

@@ -15,6 +15,7 @@ from harness.report.documents import html_of
 from harness.report.paper import read_paper
 from suites.unit import report_records as records
 from suites.unit import sensitivity_records, study_records
+from suites.unit.ledger_records import with_ledger
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,6 +83,7 @@ KINDS: dict[str, Callable[[], AnyRecord]] = {
     "problems": records.with_problems,
     "classes": records.many_classes,
     "gate": records.red_gate,
+    "ledger": with_ledger,
     "comparison": records.comparison,
     "study": study_records.made,
     "sensitivity": sensitivity_records.sensitivity,
@@ -175,6 +177,7 @@ def test_the_browser_asks_for_the_file_alone_and_complains_of_nothing(
             },
         ),
         ("classes", {"Dice of each class": 60, "Latency against engine size": 3}),
+        ("ledger", {"Where the Dice goes": 2 * 3 * 3}),  # of four classes one is absent
         ("gate", {"Paired launches": 3 + 3 + 3 + 3}),
         (
             "study",

@@ -80,7 +80,9 @@ def test_a_record_from_its_file_gives_the_page_of_the_one_in_memory(
 def test_a_measured_run_of_the_fake_backend_has_every_section(fake_config: RunConfig) -> None:
     html = html_of(pipeline.bench(fake_config, Silent()), read_paper())
     headings = re.findall(r"<h2>(.*?)</h2>", html)
-    assert headings == ["Results", "Dice", "Launches", "Real-INT8 certificates", "Environment"]
+    assert headings == [
+        "Results", "Dice", "Where the Dice goes", "Launches", "Real-INT8 certificates", "Environment",
+    ]  # fmt: skip
 
 
 def test_the_first_screen_of_a_gate_says_what_by_how_much_where_and_since_when() -> None:

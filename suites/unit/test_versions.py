@@ -53,8 +53,12 @@ def verdict(case: CaseComparison, metric: str) -> Verdict:
 
 
 def test_the_same_interpreter_twice_passes(fake_config: RunConfig, tmp_path: Path) -> None:
-    result = compared(fake_config, sys.executable, sys.executable, launches=5)
+    config = replace(fake_config, surface_metrics=True)
+    result = compared(config, sys.executable, sys.executable, launches=5)
     assert result.outcome == "pass"
+    surfaces = [side.cases[0].surfaces for side in (result.a, result.b)]
+    assert surfaces[0] is not None
+    assert surfaces[0] == surfaces[1]
     (case,) = result.cases
     assert (case.outcome, case.reason, case.unsaid) == ("pass", None, ())
     assert case.agreement == 1.0
