@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 from harness.layer_losses import Budget, BudgetOutcome, Confirmation, LayerLoss
 from harness.partly_quantized import PartlyQuantized
 from harness.pipeline import build, make_workshop, measure, results_of, timing_since
-from harness.ranking import Found, differences, search
+from harness.ranking import FLOOR, Found, differences, search
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
@@ -53,20 +53,19 @@ def find_budget(
     return _budget(found, margin, outcome, config, precision, confirmation, layers)
 
 
-def by_gain(layers: Sequence[LayerLoss]) -> tuple[str, ...]:
-    """Names, the most worth leaving in float first: by Dice gained above chance, then by SQNR gained.
+def by_gain(layers: Sequence[LayerLoss], alone: Mapping[str, float]) -> tuple[str, ...]:
+    """Names, the most worth leaving in float first.
 
-    Layers whose gain was not measured follow, the noisiest first. Of two that gain alike, that with
-    fewer multiply-accumulates costs less time.
+    By ``alone``, how far Dice is from FP32's with this one in float, in steps of a few voxels; then by
+    SQNR gained. Layers of which neither is known follow, the noisiest first. Of two that are alike,
+    that with fewer multiply-accumulates costs less time.
     """
-    chance = max([0.0, *(-(layer.dice_gained or 0.0) for layer in layers)])
 
-    def key(layer: LayerLoss) -> tuple[bool, float, float, float, float]:
-        gained = layer.dice_gained or 0.0
+    def key(layer: LayerLoss) -> tuple[float, float, float, float]:
+        known = alone.get(layer.name)
         noisy = float("inf") if layer.sqnr_db is None else layer.sqnr_db
         return (
-            layer.dice_gained is None,
-            -gained if gained > chance else 0.0,
+            float("inf") if known is None else round(known / FLOOR),
             -(layer.sqnr_gained_db or 0.0),
             noisy,
             layer.macs_share,
@@ -188,15 +187,23 @@ def _search(
         reporter.say(f"searching: {network.model} with {count}, in {precision}")
         variant = network.measure(precision, Edit(onto="quantized", layers=names))
         reporter.advance()
-        return worst(differences(fp32, variant.dice.per_class))
+        return farthest(differences(fp32, variant.dice.per_class))
 
-    order = by_gain(layers)
-    reporter.begin(2 + 2 * len(order))
+    reporter.begin(2 + 2 * len(layers))
     # Each was measured when the layers were ranked, so these come from the cache.
     alone = {
-        layer.name: loss_of((layer.name,)) for layer in layers if layer.dice_gained is not None
+        layer.name: loss_of((layer.name,)) for layer in layers if layer.dice_regained is not None
     }
-    return search(order, alone, loss_of, margin)
+    return search(by_gain(layers, alone), alone, loss_of, margin)
+
+
+def farthest(losses: dict[str, float]) -> float:
+    """How far the Dice of the class that moves most is from FP32's, for the worse or the better.
+
+    A network does not get better by quantization. If it seems to on the ranking patches, it may as
+    well lose on others.
+    """
+    return max(map(abs, losses.values()), default=0.0)
 
 
 def worst(losses: dict[str, float]) -> float:
@@ -236,8 +243,8 @@ def _words(
     if outcome == "unreachable":
         lost = found.trials[-1].loss
         return (
-            f"the margin {margin:g} cannot be met: with all {len(layers)} layers in float the worst "
-            f"class still loses {lost:.5f} to what is quantized between them"
+            f"the margin {margin:g} cannot be met: with all {len(layers)} layers in float the Dice of the "
+            f"worst class is still {lost:.5f} from FP32's, for what is quantized between them"
         )
     assert confirmation is not None
     lost = worst(confirmation.loss_after)
@@ -245,9 +252,7 @@ def _words(
     seen = f"on the evaluation patches the worst class loses {lost:.5f}, margin {margin:g}"
     if not found.layers:
         there = f"{found.trials[0].loss:.5f} on the ranking patches"
-        return (
-            f"no layer needs to be left in float: the worst class loses {there}; {verdict}: {seen}"
-        )
+        return f"no layer needs to be left in float: the worst class moves by {there}; {verdict}: {seen}"
     macs = sum(layer.macs_share for layer in layers if layer.name in found.layers)
     proof = "the fewest that do" if found.proven else "a small set; a smaller one may exist"
     return (

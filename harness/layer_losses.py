@@ -1,9 +1,10 @@
 """The frozen records of a sensitivity analysis: what each layer loses when it is quantized.
 
-Only the standard library and records are imported here. A Dice *lost* is FP32's minus the variant's,
-a Dice *gained* the variant's minus that of the fully quantized network: more of either says that the
-layer matters more, and a negative one that Dice moved the other way. SQNR is in decibels, of the
-logits against FP32's; None means that they do not differ, or that it was not measured.
+Only the standard library and records are imported here. A Dice *lost* is FP32's minus the variant's.
+Quantization can raise Dice on the patches at hand by as much as it lowers it on others, so what counts is
+how far Dice moves: *regained* is how much nearer to FP32's it is than that of the fully quantized network.
+SQNR is in decibels, of the logits against FP32's; None means that they do not differ, or that it was not
+measured.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class LayerLoss:
     dice_lost_per_class: dict[str, float]
     sqnr_db: float | None = None
     exact: bool = False
-    dice_gained: float | None = None
-    dice_gained_per_class: dict[str, float]
+    dice_regained: float | None = None
+    dice_regained_per_class: dict[str, float]
     sqnr_gained_db: float | None = None
 
 
@@ -56,22 +57,22 @@ class LayerLoss:
 class Agreement:
     """Whether SQNR ranks layers as Dice does.
 
-    ``spearman`` is the rank correlation of the Dice lost with the noise of the logits over
-    ``layers``, None where one of them does not vary. ``noise`` is the largest rise of Dice that
-    quantizing a single layer caused: no layer can help, so that much is chance; ``above_noise``
-    counts the layers that lose more. ``words`` says what to make of it.
+    ``spearman`` is the rank correlation of how far Dice moves with the noise of the logits over
+    ``layers``, None where one of them does not vary. ``above_floor`` layers move Dice by more than
+    ``floor``, a few voxels; ``rises`` of these for the better. ``words`` says what to make of it.
     """
 
     spearman: float | None
     layers: int
-    noise: float
-    above_noise: int
+    floor: float
+    above_floor: int
+    rises: int
     words: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """A set of layers left in float, and the Dice that the worst class then loses to FP32."""
+    """A set of layers left in float, and how far the worst class's Dice then is from FP32's."""
 
     layers: tuple[str, ...]
     loss: float
@@ -99,7 +100,8 @@ class Confirmation:
 class Budget:
     """The layers to leave in float for a Dice margin, found on the ranking patches.
 
-    ``margin`` is what no class may lose more than. ``outcome``: *met* without any layer in float;
+    ``margin`` is what no class may lose more than; on the ranking patches none may move by more, either
+    way. ``outcome``: *met* without any layer in float;
     *found* and confirmed on the evaluation patches; *refuted* there; *unreachable* even with every
     layer in float. ``proven``: no smaller set does it, as measured. ``command`` repeats the result.
     """

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from harness.layer_losses import Agreement, Trial
 
+# A change of Dice that a few voxels of a patch make.
+FLOOR = 1e-5
+
 _ALIKE = 0.8
 _CLEAR = 2.0  # standard errors of a rank correlation without any relation
 
@@ -72,32 +75,38 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def agreement(losses: Sequence[float], noises: Sequence[float]) -> Agreement:
-    """What SQNR says of Dice: ``losses`` of Dice and ``noises`` of the logits, a layer each."""
-    found = spearman(losses, noises)
-    chance = max([0.0, *(-loss for loss in losses)])
-    above = sum(loss > chance for loss in losses)
+    """What SQNR says of Dice: ``losses`` of Dice and ``noises`` of the logits, a layer each.
+
+    Dice that rises is as far from FP32's as Dice that falls: the size of a change counts.
+    """
+    found = spearman([abs(loss) for loss in losses], noises)
+    above = [loss for loss in losses if abs(loss) > FLOOR]
+    rises = sum(loss < 0 for loss in above)
     return Agreement(
         spearman=found,
         layers=len(losses),
-        noise=chance,
-        above_noise=above,
-        words=_agreement_words(found, len(losses), chance, above),
+        floor=FLOOR,
+        above_floor=len(above),
+        rises=rises,
+        words=_agreement_words(found, len(losses), len(above), rises),
     )
 
 
-def _agreement_words(found: float | None, layers: int, chance: float, above: int) -> str:
+def _agreement_words(found: float | None, layers: int, above: int, rises: int) -> str:
     if found is None:
         return f"No rank correlation: the Dice or the SQNR of {layers} layers does not differ"
-    words = f"Rank correlation of SQNR with the Dice lost: {found:+.2f} over {layers} layers"
+    words = f"Rank correlation of SQNR with the change of Dice: {found:+.2f} over {layers} layers"
     if not above:
         return (
-            f"{words}, which means nothing: no layer loses more Dice than the {chance:.5f} that "
-            "chance alone lets one gain. Rank by SQNR"
+            f"{words}, which means nothing: no layer alone moves Dice by more than {FLOOR:.5f}, a few "
+            "voxels. Rank by SQNR"
         )
-    words += f"; {above} of them lose more than the {chance:.5f} that chance lets one gain"
+    words += f"; {above} of them alone move Dice by more than {FLOOR:.5f}"
+    if rises:
+        words += f", {rises} for the better, which is chance: the size counts, not the sign"
     if found < (clear := _CLEAR / math.sqrt(layers - 1)):
         why = "That is no clear relation" if clear < 1 else "Too few layers to tell"
-        return f"{words}. {why}: rank by Dice where it is above chance"
+        return f"{words}. {why}: rank by Dice where it moves"
     return f"{words}. SQNR ranks much as Dice does" if found > _ALIKE else words
 
 

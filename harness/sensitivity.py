@@ -22,7 +22,7 @@ from harness.layer_budget import find_budget
 from harness.layer_losses import BETWEEN, Agreement, LayerLoss, Proxy, SensitivityRecord, Whole
 from harness.partly_quantized import PartlyQuantized
 from harness.pipeline import make_workshop, timing_since
-from harness.ranking import agreement, decibels, differences
+from harness.ranking import FLOOR, agreement, decibels, differences
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, ProbeRequest
@@ -180,12 +180,11 @@ def precisions(backend: str, probe: Probe, rules: SensitivityConfig) -> tuple[Pr
 
 
 def ranked(layers: Sequence[LayerLoss]) -> tuple[LayerLoss, ...]:
-    """The most sensitive first: by Dice where a layer loses more than chance, else by SQNR."""
-    chance = max([0.0, *(-(layer.dice_lost or 0.0) for layer in layers)])
+    """The most sensitive first: by how far Dice moves, and where it hardly does, by SQNR."""
 
     def key(layer: LayerLoss) -> tuple[float, float]:
-        lost = layer.dice_lost or 0.0
-        return -lost if lost > chance else 0.0, -noise_of(layer)
+        moved = abs(layer.dice_lost or 0.0)
+        return -moved if moved > FLOOR else 0.0, -noise_of(layer)
 
     return tuple(sorted(layers, key=key))
 
@@ -233,7 +232,7 @@ class _Ranking:
             return layers, None
         between = LayerLoss(
             name=BETWEEN, op_type="", macs_share=0.0, quantizers=self.parts.between,
-            dice_lost_per_class={}, dice_gained_per_class={},
+            dice_lost_per_class={}, dice_regained_per_class={},
         )  # fmt: skip
         return layers, self._both(between)
 
@@ -282,6 +281,7 @@ class _Ranking:
             f"{layer.name} alone in float", self._rest_in, replace(graft, onto="quantized")
         )
         fp32, quantized = self.wholes["fp32"], self.wholes[self._rest_in]
+        left = differences(fp32.dice_per_class, rest.dice.per_class)
         alone_db, rest_db = (decibels(v.signal, v.noise) for v in (alone, rest))
         return replace(
             layer,
@@ -289,8 +289,15 @@ class _Ranking:
             dice_lost_per_class=differences(fp32.dice_per_class, alone.dice.per_class),
             sqnr_db=alone_db,
             exact=alone_db is None,
-            dice_gained=rest.dice.mean - quantized.dice_mean,
-            dice_gained_per_class=differences(rest.dice.per_class, quantized.dice_per_class),
+            dice_regained=abs(fp32.dice_mean - quantized.dice_mean)
+            - abs(fp32.dice_mean - rest.dice.mean),
+            dice_regained_per_class={
+                name: abs(before) - abs(left[name])
+                for name, before in differences(
+                    fp32.dice_per_class, quantized.dice_per_class
+                ).items()
+                if name in left
+            },
             sqnr_gained_db=(
                 None
                 if rest_db is None or quantized.sqnr_db is None
@@ -311,7 +318,7 @@ class _Ranking:
             macs_share=node.macs / self._macs if self._macs else 0.0,
             quantizers=self.parts.layers[node.name],
             dice_lost_per_class={},
-            dice_gained_per_class={},
+            dice_regained_per_class={},
         )
 
 

@@ -6,6 +6,7 @@ What a graft takes along (Q/DQ pairs, what only moves values, constants) is copi
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,7 +161,7 @@ class _Graft:
     def finished(self) -> onnx.ModelProto:
         """The edited model: outputs as they were, every node behind what it reads."""
         graph = self._base.model.graph
-        ordered = _ordered([*graph.node, *self._copies], {*self._base.inputs, ""})
+        ordered = _ordered([*graph.node, *self._copies])
         needed = _needed(ordered, self._base.outputs)
         del graph.node[:], graph.value_info[:]
         graph.node.extend(node for node in ordered if _name(node) in needed)
@@ -205,21 +206,22 @@ class _Graft:
         copy.output[:] = [f"{tensor}{_MARK}" if tensor else "" for tensor in node.output]
 
 
-def _ordered(nodes: list[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
-    """The nodes, each behind those whose outputs it reads; else in their order."""
-    made = {tensor for node in nodes for tensor in node.output}
-    ready, waiting = set(known), list(nodes)
-    ordered: list[onnx.NodeProto] = []
-    while waiting:
-        free = [n for n in waiting if all(t in ready or t not in made for t in n.input)]
-        if not free:
-            msg = f"the edited graph has a circle at {_name(waiting[0])}"
-            raise QuantizationError(msg)
-        ordered += free
-        ready |= {tensor for node in free for tensor in node.output}
-        taken = {id(node) for node in free}
-        waiting = [node for node in waiting if id(node) not in taken]
-    return ordered
+def _ordered(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes, each behind those whose outputs it reads.
+
+    Raises:
+        QuantizationError: there is no such order, since the graphs are not of one network.
+    """
+    makers = {tensor: index for index, node in enumerate(nodes) for tensor in node.output if tensor}
+    above = {
+        index: {makers[tensor] for tensor in node.input if tensor in makers}
+        for index, node in enumerate(nodes)
+    }
+    try:
+        return [nodes[index] for index in graphlib.TopologicalSorter(above).static_order()]
+    except graphlib.CycleError as error:
+        msg = f"the edited graph has a circle at {_name(nodes[error.args[1][0]])}"
+        raise QuantizationError(msg) from error
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> set[str]:

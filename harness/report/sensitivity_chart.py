@@ -27,8 +27,7 @@ def dice_chart(record: SensitivityRecord) -> Chart | None:
     shown = [layer for layer in record.layers if layer.dice_lost is not None][:MOST_ROWS]
     if not shown:
         return None
-    noise = record.agreement.noise
-    x = linear((*_values(shown, "dice"), noise, -noise), _LEFT, _RIGHT, zero=True)
+    x = linear(_values(shown, "dice"), _LEFT, _RIGHT, zero=True)
     bottom = 22 + _ROW * len(shown)
     rows = svg.join(
         [_row(layer, x, 22 + _ROW * number, *_DICE) for number, layer in enumerate(shown)]
@@ -36,20 +35,20 @@ def dice_chart(record: SensitivityRecord) -> Chart | None:
     worst = shown[0]
     drawing = svg.drawing(
         "Dice of each layer",
-        f"{worst.name} loses {_DICE[2](worst.dice_lost)}; chance alone makes {noise:.5f}",
+        f"{worst.name} loses {_DICE[2](worst.dice_lost)} alone quantized",
         bottom + 34,
         svg.text(svg.WIDTH, 12, "lost", anchor="end", class_="axis"),
         svg.x_axis(x, 16, bottom, "Dice", most=4),
-        *(svg.rule(x(end), 16, x(end), bottom, "leader") for end in (noise, -noise) if noise),
+        svg.rule(x(0), 16, x(0), bottom, "leader"),
         rows,
     )
     more = len(record.layers) - len(shown)
-    left_out = f" {formats.count(more, 'layer')} more in the table below." if more else ""
+    left_out = f"{formats.count(more, 'layer')} more in the table below." if more else ""
     return Chart(
-        title="Dice that each layer loses alone, and gains alone in float",
+        title="Dice that each layer loses alone, and brings back alone in float",
         drawing=drawing,
         legend=_legend(record),
-        note=f"Between the two lines: no more than chance lets a single layer gain.{left_out}",
+        note=left_out,
     )
 
 
@@ -133,7 +132,9 @@ def _legend(record: SensitivityRecord) -> tuple[Mark, ...]:
     return (
         Mark(words=f"lost, alone quantized ({record.alone_in})", shape=_LOST[0], class_=_LOST[1]),
         Mark(
-            words=f"gained, alone in float ({record.rest_in})", shape=_GAINED[0], class_=_GAINED[1]
+            words=f"nearer to FP32, alone in float ({record.rest_in})",
+            shape=_GAINED[0],
+            class_=_GAINED[1],
         ),
     )
 
@@ -145,7 +146,7 @@ def _values(layers: list[LayerLoss], kind: str) -> list[float | None]:
 
 _DICE: tuple[_Value, _Value, formats.Words] = (
     lambda layer: layer.dice_lost,
-    lambda layer: layer.dice_gained,
+    lambda layer: layer.dice_regained,
     lambda value: formats.number(value, "+.5f"),
 )
 _SQNR: tuple[_Value, _Value, formats.Words] = (

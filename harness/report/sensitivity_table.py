@@ -40,7 +40,7 @@ def print_sensitivity(console: Console, record: SensitivityRecord) -> None:
 
 
 HEADINGS = (
-    "layer", "type", "MACs", "Dice lost", "SQNR dB", "Dice gained", "SQNR gained dB",
+    "layer", "type", "MACs", "Dice lost", "SQNR dB", "Dice regained", "SQNR gained dB",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def cells_of(layer: LayerLoss) -> tuple[str, ...]:
         formats.share(layer.macs_share) if layer.op_type else formats.DASH,
         dice_change(layer.dice_lost),
         EXACT if layer.exact else formats.number(layer.sqnr_db, ".1f"),
-        dice_change(layer.dice_gained),
+        dice_change(layer.dice_regained),
         formats.number(layer.sqnr_gained_db, "+.2f"),
     )
 

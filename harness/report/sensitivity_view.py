@@ -38,7 +38,7 @@ _TONES: dict[BudgetOutcome, Tone] = {
 _NOTES = {
     "Dice lost": "FP32's mean Dice minus that of the network with this layer alone quantized",
     "SQNR dB": "of the logits against FP32's, with this layer alone quantized; low is bad",
-    "Dice gained": "mean Dice with this layer alone in float, minus that of the quantized network",
+    "Dice regained": "how much nearer to FP32's the mean Dice is with this layer alone in float",
     "SQNR gained dB": "of the logits, with this layer alone in float",
     "MACs": "share of the network's multiply-accumulates",
 }
@@ -67,8 +67,8 @@ def _banner(record: SensitivityRecord) -> Banner:
         return Banner(tone=tone, word=budget.outcome, headline=headline)
     worst = next(iter(record.layers))
     by = (
-        f"loses {dice_change(worst.dice_lost)} Dice"
-        if worst.dice_lost is not None and worst.dice_lost > record.agreement.noise
+        f"moves Dice by {dice_change(-worst.dice_lost)}"
+        if worst.dice_lost is not None and abs(worst.dice_lost) > record.agreement.floor
         else f"leaves {formats.number(worst.sqnr_db, '.1f')} dB"
     )
     headline = f"Of {formats.count(len(record.layers), 'quantized layer')}, {worst.name} matters most: it {by} alone."
@@ -122,7 +122,7 @@ def _budget(budget: Budget) -> tuple[Block, ...]:
         caption="Sets that were tried on the ranking patches, in this order",
         columns=(
             Column(heading="in float", numeric=True),
-            Column(heading="worst class loses", numeric=True),
+            Column(heading="worst class from FP32", numeric=True),
             Column(heading="within the margin"),
             Column(heading="layers", wide=True),
         ),

@@ -73,8 +73,8 @@ def _layer(number: int, layers: int, *, dice: bool = True, name: str = "") -> La
         dice_lost_per_class={} if lost is None else dict.fromkeys(CLASSES, lost),
         sqnr_db=None if number == layers - 1 else 28.0 + number / 2,
         exact=number == layers - 1,
-        dice_gained=None if lost is None else lost / 2,
-        dice_gained_per_class={} if lost is None else dict.fromkeys(CLASSES, lost / 2),
+        dice_regained=None if lost is None else lost / 2,
+        dice_regained_per_class={} if lost is None else dict.fromkeys(CLASSES, lost / 2),
         sqnr_gained_db=1 / (number + 1) if dice else None,
     )
 

@@ -167,11 +167,11 @@ def run_ir(path: Path) -> NDArray[np.float32]:
     return np.array(compiled(IMAGE)[0])
 
 
-def run_onnx(path: Path) -> NDArray[np.float32]:
+def run_onnx(path: Path, image: NDArray[np.float32] = IMAGE) -> NDArray[np.float32]:
     """Logits by ONNX Runtime, Q/DQ pairs in float."""
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
     settings.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(path, settings, ["CPUExecutionProvider"])
-    return np.array(session.run(None, {"x": IMAGE})[0])
+    return np.array(session.run(None, {"x": image})[0])

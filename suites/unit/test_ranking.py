@@ -75,19 +75,28 @@ def test_rankings_that_do_not_match_are_refused(pair: tuple[list[float], list[fl
         spearman(*pair)
 
 
-def test_losses_no_larger_than_the_largest_gain_mean_nothing() -> None:
-    found = agreement([0.001, -0.002, 0.0015, 0.0002], [4.0, 1.0, 3.0, 2.0])
-    assert found.noise == 0.002
-    assert found.above_noise == 0
-    assert "means nothing: no layer loses more Dice than the 0.00200" in found.words
-    assert "Rank by SQNR" in found.words
+def test_changes_of_a_few_voxels_mean_nothing() -> None:
+    found = agreement([1e-6, -2e-6, 1.5e-6, 9e-6], [4.0, 1.0, 3.0, 2.0])
+    assert (found.above_floor, found.rises) == (0, 0)
+    assert "means nothing: no layer alone moves Dice by more than 0.00001" in found.words
+    assert found.words.endswith("Rank by SQNR")
+
+
+def test_a_rise_counts_as_much_as_a_loss_and_is_called_chance() -> None:
+    noises = [float(10 - number) for number in range(10)]
+    losses = [0.01 / (number + 1) for number in range(10)]
+    signed = [loss if number % 2 else -loss for number, loss in enumerate(losses)]
+    assert agreement(signed, noises).spearman == agreement(losses, noises).spearman
+    found = agreement(signed, noises)
+    assert (found.above_floor, found.rises) == (10, 5)
+    assert "5 for the better, which is chance" in found.words
 
 
 def test_alike_rankings_say_so_and_unlike_ones_do_not() -> None:
     losses = [0.1 * number for number in range(10)]
     alike = agreement(losses, [float(number**2) for number in range(10)])
     assert alike.spearman == pytest.approx(1.0)
-    assert alike.above_noise == 9
+    assert alike.above_floor == 9
     assert alike.words.endswith("SQNR ranks much as Dice does")
     unlike = agreement(losses, [1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0, 6.0, 5.0, 0.0])
     assert "That is no clear relation" in unlike.words

@@ -15,7 +15,8 @@ from harness.report.ledger_tables import MOST_CASES, case_table, class_rows, led
 from harness.report.ledger_view import MEANING, views_of
 from harness.report.markdown import markdown_of
 from harness.report.table import print_record
-from harness.types import Calibration, CaseResult, RunRecord
+from harness.provenance import Calibration
+from harness.types import CaseResult, RunRecord
 from suites.unit import report_records as records
 from suites.unit.ledger_records import with_ledger
 

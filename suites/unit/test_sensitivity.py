@@ -92,9 +92,9 @@ def test_layers_are_ranked_by_the_harm_that_was_built_in(
     assert [layer.name for layer in found.layers] == ["coarse", "fine", "exact"]
     coarse, fine, exact = found.layers
     assert coarse.dice_lost is not None
-    assert coarse.dice_gained is not None
+    assert coarse.dice_regained is not None
     assert coarse.dice_lost > 0.05
-    assert coarse.dice_gained > 0.05
+    assert coarse.dice_regained > 0.05
     assert [layer.sqnr_db for layer in found.layers] == sorted(
         layer.sqnr_db or 0.0 for layer in found.layers
     )
@@ -187,7 +187,7 @@ def test_a_margin_that_nothing_meets_is_told_and_is_no_regression(
     run: Analyse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if what is between the layers did the harm: every set loses."""
-    monkeypatch.setattr("harness.layer_budget.worst", lambda _: 0.2)
+    monkeypatch.setattr("harness.layer_budget.farthest", lambda _: 0.2)
     found = run(budget=0.1).budget
     assert found is not None
     assert (found.outcome, found.layers, found.confirmation) == ("unreachable", (), None)
