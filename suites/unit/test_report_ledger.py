@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from harness.provenance import Calibration
 from harness.report.documents import html_of
 from harness.report.ledger_chart import MOST_ROWS, ledger_chart
 from harness.report.ledger_tables import MOST_CASES, case_table, class_rows, ledger_blocks
 from harness.report.ledger_view import MEANING, views_of
 from harness.report.markdown import markdown_of
 from harness.report.table import print_record
-from harness.provenance import Calibration
 from harness.types import CaseResult, RunRecord
 from suites.unit import report_records as records
 from suites.unit.ledger_records import with_ledger
