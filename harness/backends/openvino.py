@@ -97,7 +97,7 @@ class OpenVino:
         core = sdk().Core()
         try:
             model = core.read_model(source)
-            if options.precision != "fake-int8":  # that one computes each pair as it stands
+            if options.precision not in SIMULATED_PRECISIONS:  # they compute each pair as it stands
                 join_pairs(model)
             compiled = core.compile_model(model, "CPU", _properties(options))
             blob = compiled.export_model()
