@@ -138,7 +138,7 @@ class SensitivityRecord:
     ``wholes`` has FP32, the control (the edited float graph with nothing quantized) and the fully
     quantized network in each arithmetic. ``alone_in`` is the arithmetic in which one layer is
     quantized, ``rest_in`` that in which all others are. ``between`` are the quantizers that belong
-    to no layer; ``in_float`` the layers that the quantizer left in float anyway.
+    to no layer, ``quantizers_left`` how many no edit touches; ``in_float`` the layers that the quantizer left in float anyway.
     """
 
     kind: Literal["sensitivity"]
@@ -160,6 +160,7 @@ class SensitivityRecord:
     between: LayerLoss | None
     in_float: tuple[str, ...]
     quantizers: int
+    quantizers_left: int
     agreement: Agreement
     budget: Budget | None
     costs: Costs

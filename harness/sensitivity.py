@@ -153,6 +153,7 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
         between=between,
         in_float=ranking.in_float,
         quantizers=ranking.parts.total,
+        quantizers_left=ranking.parts.left,
         agreement=agreement_of(layers),
         budget=budget,
         costs=network.meter.costs(),

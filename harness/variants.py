@@ -62,13 +62,15 @@ class Dissected:
     """Quantizers by layer: on its activations, its weights, and behind what only moves values.
 
     One in front of two layers counts for both. ``between`` are those that no layer reads, as on a
-    residual addition; ``total`` are all that the outputs of the network depend on. A layer of
+    residual addition; ``total`` are all, and ``left`` those that are neither, as behind the last
+    layer: no edit touches them. A layer of
     ``rescaled`` has other weights than in the float graph, scaled together with its neighbours'.
     """
 
     layers: dict[str, int]
     between: int
     total: int
+    left: int = 0
     rescaled: tuple[str, ...] = ()
 
 

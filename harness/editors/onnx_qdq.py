@@ -37,10 +37,12 @@ class OnnxQdq:
         found = {name: donor.pairs(graft.twin(base.named(name))) for name in names}
         own = set().union(*found.values())
         rest = set().union(*(donor.pairs(graft.twin(node)) for node in base.between(names)))
+        total = sum(node.op_type == _DEQUANTIZE for node in donor.model.graph.node)
         return Dissected(
             layers={name: len(pairs) for name, pairs in found.items()},
             between=len(rest - own),
-            total=sum(node.op_type == _DEQUANTIZE for node in donor.model.graph.node),
+            total=total,
+            left=total - len(own | rest),
         )
 
     def write(self, graphs: Graphs, edit: Edit, folder: Path) -> Path:

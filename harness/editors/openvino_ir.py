@@ -39,11 +39,14 @@ class OpenVinoIr:
         graft = _Graft(graphs, "float")
         names = [node.name for node in graphs.nodes]
         found = {name: graft.quantizers(graft.layer(name)) for name in names}
-        rest = graft.quantizers(graft.between()) - set().union(*found.values())
+        own = set().union(*found.values())
+        rest = graft.quantizers(graft.between()) - own
+        total = sum(_type(op) == _QUANTIZER for op in graft.donor.get_ops())
         return Dissected(
             layers={name: len(ids) for name, ids in found.items()},
             between=len(rest),
-            total=sum(_type(op) == _QUANTIZER for op in graft.donor.get_ops()),
+            total=total,
+            left=total - len(own | rest),
             rescaled=tuple(name for name in names if graft.is_rescaled(name)),
         )
 

@@ -85,6 +85,9 @@ def sentences(record: SensitivityRecord) -> tuple[str, ...]:
             f"All parts alone lose {sum(lost):+.5f} Dice and make {share:.0%} of the noise of "
             f"everything quantized, which loses {total:+.5f}."
         )
+    if record.quantizers_left:
+        left = formats.count(record.quantizers_left, "quantizer")
+        found.append(f"No edit touches {left} behind the last layer.")
     if record.in_float:
         found.append(f"Left in float by the quantizer: {formats.some(record.in_float)}.")
     return tuple(found)

@@ -39,7 +39,7 @@ def sensitivity(layers: int = 30, *, dice: bool = True, budget: bool = True) -> 
             "int8": _whole("int8", 0.9655, 24.5),
         },
         layers=parts, between=_layer(3, layers, name=BETWEEN), in_float=("node_first",),
-        quantizers=2 * layers,
+        quantizers=2 * layers, quantizers_left=1,
         agreement=agreement(
             [part.dice_lost or 0.0 for part in measured],
             [10 ** (-(part.sqnr_db or 0.0) / 10) for part in measured],

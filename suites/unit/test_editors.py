@@ -126,7 +126,24 @@ def test_every_quantizer_belongs_to_a_layer_or_between(site: Site) -> None:
     assert found.layers == {"stem": 2, "left": 2, "right": 2, "head": 3, "product": 2}
     assert found.between == 2  # the third edge shares the quantizer of two layers
     assert found.total == 11 - 2 + 2  # left, right and head share one
+    assert found.left == 0
     assert found.rescaled == ()
+
+
+def test_a_quantizer_behind_the_last_layer_is_told(tmp_path: Path) -> None:
+    import onnx
+
+    plain = small.write_onnx(tmp_path / "model.onnx")
+    model = onnx.load(small.write_onnx(tmp_path / "quantized.onnx", small.ALL_EDGES))
+    model.graph.node[-1].output[0] = "logits"
+    make, scales = onnx.helper.make_node, ["scale", "zero"]
+    model.graph.node.append(make("QuantizeLinear", ["logits", *scales], ["last.q"], name="q"))
+    model.graph.node.append(make("DequantizeLinear", ["last.q", *scales], ["y"], name="dq"))
+    onnx.save(model, tmp_path / "last.onnx")
+    site = Site("onnx-qdq", tmp_path, plain, tmp_path / "last.onnx")
+    assert site.dissect().left == 1
+    everything = site.edited("quantized", *small.LAYERS, between=True)
+    assert np.abs(everything - site.run(plain)).max() < 0.07  # the last one's step
 
 
 def test_a_layer_that_stayed_in_float_has_no_quantizer(tmp_path: Path) -> None:

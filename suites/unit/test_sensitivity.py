@@ -19,7 +19,7 @@ from harness.report.markdown import markdown_of
 from harness.report.progress import Silent
 from harness.requests import Probe
 from harness.sensitivity import SensitivityConfig, analyse, precisions
-from suites.unit import graded_network
+from suites.unit import graded_network, report_records, sensitivity_records
 from suites.unit.graded_network import Asked
 
 for needed in ("openvino", "onnx"):
@@ -292,6 +292,19 @@ def test_what_makes_no_sense_is_usage(
     assert main(command(tmp_path, *options)) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+
+
+def test_its_record_is_no_run_to_compare_and_no_part_of_a_trend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "s.json", tmp_path / "other.json"
+    record.write(path, sensitivity_records.sensitivity(3))
+    record.write(other, report_records.eight_networks())
+    assert main(["compare", str(other), str(path)]) == 4
+    assert "was written by 'voxgate sensitivity'" in capsys.readouterr().err
+    assert main(["trend", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "left out: s.json: is the record of a sensitivity analysis" in printed
 
 
 def test_an_unknown_model_is_usage(capsys: pytest.CaptureFixture[str]) -> None:
