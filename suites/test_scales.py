@@ -21,6 +21,4 @@ def test_scales_are_those_of_the_formulas(vg_case: CaseId, vg_config: RunConfig)
     workshop = pipeline.make_workshop(vg_config, Cache(vg_config.cache_root), Silent().say)
     result = check_graph(workshop, vg_case.model, vg_case.backend)
     assert result.found is not None, result.error
-    if not result.found.of("equal", "activation"):
-        assert result.found.of("not-checked", "activation"), describe(result)
     assert result.passed, describe(result)

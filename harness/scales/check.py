@@ -170,7 +170,7 @@ def _shared(
 ) -> dict[str, _Span | str]:
     """The ranges, widened to that of all that share it; unknown where one of them is."""
     result = dict(spans)
-    for group in groups:
+    for group in _joined(groups):
         members = {name: spans[name] for name in sorted(group) if name in spans}
         known = [span for span in members.values() if isinstance(span, _Span)]
         unknown = [name for name, span in members.items() if isinstance(span, str)]
@@ -180,6 +180,16 @@ def _shared(
                 if unknown
                 else _Span(low=min(s.low for s in known), high=max(s.high for s in known))
             )
+    return result
+
+
+def _joined(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """The groups, those with a common tensor made one."""
+    result: list[frozenset[str]] = []
+    for group in groups:
+        common = [known for known in result if known & group]
+        result = [known for known in result if known not in common]
+        result.append(group.union(*common))
     return result
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from harness.backends.openvino import sdk as openvino_sdk
 from harness.errors import ArtifactError, QuantizationError
 from harness.grids import Grid
-from harness.scales.onnx_reader import merged
 from harness.scales.records import QuantizedTensor, Reading
 
 _QUANTIZE = "FakeQuantize"
@@ -175,8 +174,8 @@ def _shared(model: Any) -> tuple[frozenset[str], ...]:
         if operation.get_type_name() == "Concat":
             sources = [_behind(value.get_node()) for value in operation.input_values()]
             names = {s.get_friendly_name() for s in sources if s.get_type_name() == _QUANTIZE}
-            groups += [names] if len(names) > 1 else []
-    return merged(groups)
+            groups += [frozenset(names)] if len(names) > 1 else []
+    return tuple(groups)
 
 
 def _behind(node: Any) -> Any:

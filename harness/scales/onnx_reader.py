@@ -185,29 +185,17 @@ def _float_values(
 def _shared(graph: _Graph) -> tuple[frozenset[str], ...]:
     """Groups of tensors around each Concat: its quantized inputs, with its output if that is one."""
     quantized = {operand(n, 0) for n in graph.view.quantizers if n.op_type == QUANTIZE}
-    groups: list[set[str]] = []
+    groups: list[frozenset[str]] = []
     for node in graph.view.nodes:
         if node.op_type != _CONCAT or node.output[0] not in quantized:
             continue
         inputs = {_undone(name, graph) for name in node.input} & quantized
         if inputs:
-            groups.append(inputs | {node.output[0]})
-    return merged(groups)
+            groups.append(frozenset(inputs | {node.output[0]}))
+    return tuple(groups)
 
 
 def _undone(name: str, graph: _Graph) -> str:
     """What a dequantize node made a tensor from; the tensor itself behind another node."""
     node = graph.view.producer(name)
     return graph.view.data(node) if node is not None and node.op_type == DEQUANTIZE else name
-
-
-def merged(groups: list[set[str]]) -> tuple[frozenset[str], ...]:
-    """The groups, those with a common tensor made one."""
-    result: list[set[str]] = []
-    for group in groups:
-        whole = set(group)
-        for other in [known for known in result if known & whole]:
-            whole |= other
-            result.remove(other)
-        result.append(whole)
-    return tuple(frozenset(group) for group in result)

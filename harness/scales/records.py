@@ -49,7 +49,7 @@ class QuantizedTensor:
 class Reading:
     """A graph's quantized tensors, weights one at a time, and those that must share one range.
 
-    ``shared`` holds groups of the tensors' names. ``tensors`` may be an iterator: a network's
+    ``shared`` holds groups of the tensors' names, which may overlap. ``tensors`` may be an iterator: a network's
     weights need not all be in memory.
     """
 

@@ -184,6 +184,16 @@ def test_shared_tensors_have_the_widest_range_of_their_group() -> None:
     assert outcomes(activation(8.0), wide[1], shared=group) == ["deviates", "equal"]
 
 
+def test_groups_with_a_common_tensor_are_one() -> None:
+    chain = (
+        frozenset({"signed", "positive"}),
+        frozenset({"other"}),
+        frozenset({"positive", "other"}),
+    )
+    names = ("signed", "positive", "other")
+    assert outcomes(*(activation(20.0, n) for n in names), shared=chain) == ["equal"] * 3
+
+
 def test_what_shares_an_unknown_range_is_not_checked() -> None:
     group = (frozenset({"signed", "nowhere"}),)
     found = judged(activation(8.0), activation(8.0, "nowhere"), shared=group)
