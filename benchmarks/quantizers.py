@@ -81,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
         quantizer="",
         calibration="",
         float_layers="",
+        surface_metrics=False,
+        surface_tolerance=RunConfig().surface_tolerance_mm,
     )
     return parser
 

@@ -40,8 +40,8 @@ class RunConfig:
     ``classes`` says whose class count the networks are built with: the task's, or for size, latency
     and memory alone the paper's, which no label fits.
     ``surface_metrics`` adds NSD, within ``surface_tolerance_mm``, and HD95 to Dice. They are not on by
-    default: where nothing is cached they take 6 to 11 s a case of 8 patches on two cores, as long as
-    its inferences in INT8.
+    default: where nothing is cached they take 6 to 11 s a case of 8 patches on two cores, which would
+    add minutes to a run of eight networks in three precisions.
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS

@@ -37,8 +37,9 @@ def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Sur
     """The surfaces of the predicted labels in an .npy file, (N, D, H, W), against the task's.
 
     The key is what was predicted, not who predicted it: engines that agree share a result, and one
-    that is not deterministic gets no old one. Measured on two cores with 96 x 96 x 96 voxels: 0.4 to
-    0.7 s a patch, of two classes or of thirteen, and 3 to 5 s for the imports; from the cache, nothing.
+    that is not deterministic gets no old one. Measured with patches of 96 x 96 x 96 on two cores that
+    others used, too: 0.7 to 1.0 s a patch of two classes, 0.7 to 1.8 s of thirteen, and 5 to 7 s for the
+    imports; 6 to 11 s a case of 8 patches of mni152 in a run, and nothing from the cache.
 
     Raises:
         HarnessError: the worker was lost.
