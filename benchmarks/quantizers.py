@@ -80,6 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         classes="task",
         quantizer="",
         calibration="",
+        calibration_patches=0,
+        calibration_seed=0,
+        calibration_data=None,
         float_layers="",
     )
     return parser
