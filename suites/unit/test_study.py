@@ -54,6 +54,11 @@ def test_every_combination_once_methods_first() -> None:
     assert found[-1] == Choice(method="percentile", patches=4, seed=1)
 
 
+def test_a_combination_in_words() -> None:
+    assert str(Choice(method="max", patches=1, seed=3)) == "max, 1 patch, seed 3"
+    assert str(Choice(method="max", patches=0, seed=None)) == "max, the default patches"
+
+
 def test_no_methods_are_all_of_the_quantizer() -> None:
     methods = [choice.method for choice in Grid(patches=(1,), seeds=(0,)).choices(CONFIG)]
     assert methods == ["min-max", "max", "percentile"]
