@@ -48,7 +48,8 @@ class Choice:
     seed: int | None
 
     def __str__(self) -> str:
-        drawn = f"{self.patches} patches" if self.patches else "the default patches"
+        noun = "patch" if self.patches == 1 else "patches"
+        drawn = f"{self.patches} {noun}" if self.patches else "the default patches"
         return f"{self.method}, {drawn}" + ("" if self.seed is None else f", seed {self.seed}")
 
 
