@@ -41,7 +41,7 @@ class Convention:
 
 _MODELOPT = Convention(aggregations={"max": "max"}, fixed={"Softmax": 1.0})
 _NNCF = Convention(
-    aggregations={"min-max": "mean"},
+    aggregations={"min-max": "mean", "max": "max"},
     narrow_weights=True,
     unsigned_activations=True,
     floor_share=0.01,
