@@ -58,7 +58,7 @@ class Grid:
     """What is combined; no methods mean all that the quantizer has."""
 
     methods: tuple[str, ...] = ()
-    patches: tuple[int, ...] = (1, 2, 4, 8)
+    patches: tuple[int, ...] = (2, 4, 8)  # of one patch no entropy can be told
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def choices(self, config: RunConfig) -> tuple[Choice, ...]:

@@ -20,6 +20,7 @@ from harness.cache import Artifact
 from harness.files import sha256_file
 from harness.graph import read_graph
 from harness.requests import Exported, Quantized
+from harness.types import Precision
 
 CLASSES = 4
 SIZE = 32
@@ -117,8 +118,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Asked:
         digest = sha256_file(plain)
         return Artifact(key=model, folder=folder, result=result, digest=digest, reused=True)
 
-    def quantized(self: Workshop, model: str, backend: str) -> Artifact[Quantized]:
-        del backend
+    def quantized(
+        self: Workshop, model: str, backend: str, precision: Precision = "int8"
+    ) -> Artifact[Quantized]:
+        del backend, precision
         layers = self.config.float_layers
         path = folder / f"{'-'.join(layers) or 'all'}.xml"
         if not path.exists():

@@ -33,7 +33,7 @@ def line_of(text: str, start: str) -> str:
 
 
 def test_a_wide_terminal_has_steps_intervals_class_and_case() -> None:
-    text = printed(with_ledger(surfaces=False), width=150)
+    text = printed(with_ledger(surfaces=False), width=160)
     line = " ".join(line_of(text, "unet int8").split())
     found = re.findall(r"[+−]\d\.\d{4}", line)
     assert len(found) == 3 + 2 + 2  # three steps, the interval, the class, its worst case
