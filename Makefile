@@ -10,7 +10,8 @@ MODELS ?= unet
 INSTALLED := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest --timeout 1200
 PIPELINE = --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2
-APART := suites/unit suites/formulas suites/contract
+# The slowest files first, so that none of them is left for one process at the end.
+APART := suites/contract suites/formulas suites/unit
 # What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
 # TensorRT-RTX's libraries, 146 MB. Without them these tests are skipped and say so.
 CONTRACT := suites/contract/bindings.txt $(if $(CI),suites/contract/rtx.txt)
@@ -32,7 +33,7 @@ bench-gate: $(INSTALLED)
 # First what measures nothing, two files at a time; then the real pipeline, alone. With ARGS both in one.
 test: $(INSTALLED) lint $(FETCHED) $(OTHER:%=%/.installed)
 ifeq ($(ARGS),)
-	@$(PYTEST) -n 2 --dist loadfile --benchmark-disable $(APART); apart=$$?; \
+	@OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable $(APART); apart=$$?; \
 		$(PYTEST) $(PIPELINE) $(APART:%=--ignore %) && exit $$apart
 else
 	$(PYTEST) $(PIPELINE) $(ARGS)
