@@ -28,7 +28,9 @@ _CHANNEL_AXES = {
 }
 # What passes the values of a tensor on, maybe in another order; of the second kind also some alone.
 _SAME_VALUES = frozenset({"Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-_TRANSPARENT = _SAME_VALUES | {"MaxPool", "Pad", "Slice", "StridedSlice", "VariadicSplit"}
+_SLICES = frozenset({"Slice", "StridedSlice", "VariadicSplit"})
+_TRANSPARENT = _SAME_VALUES | _SLICES | {"MaxPool", "Pad"}
+_PICKING = _TRANSPARENT | {"Broadcast", "Gather", "Split", "Tile"}  # or repeat them
 
 
 def read(path: Path) -> Reading:
@@ -168,18 +170,31 @@ def _first_weights(model: Any) -> frozenset[str]:
 
 
 def _shared(model: Any) -> tuple[frozenset[str], ...]:
-    """The FakeQuantize operations in front of each Concat."""
+    """The FakeQuantize operations in front of each Concat, those of constants included.
+
+    Those of slices alone may have ranges of their own (SwinUNETR's merged patches) or share one (its
+    rolled windows): they share where the file says so.
+    """
     groups = []
     for operation in model.get_ops():
         if operation.get_type_name() == "Concat":
-            sources = [_behind(value.get_node()) for value in operation.input_values()]
-            names = {s.get_friendly_name() for s in sources if s.get_type_name() == _QUANTIZE}
-            groups += [frozenset(names)] if len(names) > 1 else []
+            sources = [_behind(value.get_node(), _PICKING) for value in operation.input_values()]
+            quantized = [s for s in sources if s.get_type_name() == _QUANTIZE]
+            names = frozenset(s.get_friendly_name() for s in quantized)
+            if len(names) > 1 and not _separate_slices(quantized):
+                groups.append(names)
     return tuple(groups)
 
 
-def _behind(node: Any) -> Any:
+def _separate_slices(quantized: list[Any]) -> bool:
+    """Whether all of these quantize slices, and not all with the same bound."""
+    kinds = {operation.input_value(0).get_node().get_type_name() for operation in quantized}
+    highs = {_bound(operation, _INPUT_HIGH).tobytes() for operation in quantized}
+    return kinds <= _SLICES and len(highs) > 1
+
+
+def _behind(node: Any, passing: frozenset[str]) -> Any:
     """The operation whose values these are, past those that move or pick values."""
-    while node.get_type_name() in _TRANSPARENT:
+    while node.get_type_name() in passing:
         node = node.input_value(0).get_node()
     return node

@@ -184,6 +184,14 @@ def test_shared_tensors_have_the_widest_range_of_their_group() -> None:
     assert outcomes(activation(8.0), wide[1], shared=group) == ["deviates", "equal"]
 
 
+def test_a_constant_widens_the_range_that_it_shares() -> None:
+    constant = replace(weight(), name="signed-table", values=VALUES * (30.0 / np.abs(VALUES).max()))
+    group = (frozenset({"signed", "signed-table"}),)
+    found = judged(activation(30.0), constant, shared=group)
+    assert found[0].outcome == "equal"
+    assert outcomes(activation(8.0), constant, shared=group)[0] == "deviates"
+
+
 def test_groups_with_a_common_tensor_are_one() -> None:
     chain = (
         frozenset({"signed", "positive"}),
