@@ -76,7 +76,7 @@ def exit_code(results: tuple[GraphScales, ...]) -> int:
 def check_graph(workshop: Workshop, model: str, backend: str) -> GraphScales:
     """The scales of the graph that a backend builds a model from."""
     quantizer = workshop.quantizer(backend)
-    method = quantizer.check_method(workshop.config.calibration_method)
+    method = workshop.method(quantizer)
     try:
         found = _checked(workshop, model, backend).result
     except HarnessError as error:
@@ -86,7 +86,7 @@ def check_graph(workshop: Workshop, model: str, backend: str) -> GraphScales:
 
 def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedScales]:
     quantizer = workshop.quantizer(backend)
-    method = quantizer.check_method(workshop.config.calibration_method)
+    method = workshop.method(quantizer)
     graph, ranges = workshop.quantized(model, backend), _ranges(workshop, model)
     inputs: dict[str, object] = {
         "graph": graph.digest,

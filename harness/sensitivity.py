@@ -143,7 +143,7 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
         task=config.task,
         backend=backend,
         quantizer=quantizer.name,
-        calibration_method=quantizer.check_method(config.calibration_method),
+        calibration_method=workshop.method(quantizer),
         proxy=rules.proxy,
         alone_in=alone_in,
         rest_in=rest_in,
