@@ -180,7 +180,12 @@ class Workshop:
                 "weights": weights.digest,
                 "patches": patches.digest,
                 "code": source_fingerprint(
-                    "models", "stages/export.py", "graph.py", "backends/onnxruntime.py"
+                    "models",
+                    "stages/export.py",
+                    "graph.py",
+                    "norms.py",
+                    "rewiring.py",
+                    "backends/onnxruntime.py",
                 ),
                 "packages": versions((*_EXPORT_PACKAGES, "onnxruntime")),
             }

@@ -22,7 +22,7 @@ DEQUANTIZE = "DequantizeLinear"
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _IDENTITY = frozenset({"Identity"})
 # Compilers move a dequantize node behind these: they change no value, or pick one.
-_COMMUTING = frozenset(
+COMMUTING = frozenset(
     {"Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 
@@ -80,7 +80,7 @@ class View:
                 continue
             pair = self._pair(operand(node, 1))
             data = self.data(pair[-1]) if pair else operand(node, 1)
-            activation = self.producers.get(self._origin(operand(node, 0), _COMMUTING))
+            activation = self.producers.get(self._origin(operand(node, 0), COMMUTING))
             yield WeightedOp(
                 node=node,
                 pair=pair,

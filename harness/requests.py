@@ -150,11 +150,15 @@ class Quantized:
     """A fake-quantized graph: float weights, with quantize-dequantize nodes in it.
 
     Of a simulation ``quantize_nodes`` counts the tensors that are rounded, its weights included.
+    ``quantized_macs`` is the share of multiply-accumulates whose operands are both quantized, and
+    ``float_nodes`` are the weighted nodes of the others; None where the format does not tell.
     """
 
     format: QuantizedFormat
     file: str
     quantize_nodes: int
+    quantized_macs: float | None = None
+    float_nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import layout, models
+from harness import layout, models, norms, rewiring
 from harness.backends.onnxruntime import run_file
 from harness.errors import ExportError
 from harness.graph import has_ops, read_graph
@@ -77,7 +77,17 @@ def _export(module: torch.nn.Module, image: NDArray[np.float32], path: Path) -> 
         raise ExportError(msg)
     size = sum(p.numel() * p.element_size() for p in module.parameters())
     program.save(path, external_data=size > _EXTERNAL_DATA_BYTES)
+    _decompose_group_norms(path)
     return reference
+
+
+def _decompose_group_norms(path: Path) -> None:
+    """Write group norms by instance norms; a graph without them stays as the exporter wrote it."""
+    if not has_ops(path, {norms.GROUP}):
+        return
+    wiring = rewiring.Wiring(rewiring.load(path))
+    norms.decompose_groups(wiring)
+    rewiring.save(wiring.finish(), path)
 
 
 def _relative_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,22 @@ from numpy.typing import NDArray
 from harness import quantizers
 from harness.calibration import why_unusable
 from harness.errors import QuantizationError
+from harness.graph import read_graph
+from harness.operands import quantized_share
 from harness.quantizers.images import image_at
 from harness.requests import Quantized, QuantizeRequest
+
+# Of the multiply-accumulates; a graph with less is a float network in a quantized one's file.
+LEAST_QUANTIZED = 0.1
+_SHOWN_NODES = 5
 
 
 def quantize(request: QuantizeRequest) -> Quantized:
     """Write the quantized graph.
 
     Raises:
-        QuantizationError: no usable calibration images, or a graph without quantize nodes.
+        QuantizationError: no usable calibration images, a graph without quantize nodes, or one that
+            quantizes hardly any of its convolutions and matrix products.
     """
     spec = quantizers.find(request.quantizer, request.scheme)
     method = spec.check_method(request.method)
@@ -30,7 +38,33 @@ def quantize(request: QuantizeRequest) -> Quantized:
     if result.quantize_nodes == 0:
         msg = f"{spec.title} quantized nothing in {request.onnx}: no quantize node in its output"
         raise QuantizationError(msg)
-    return result
+    if spec.format != "onnx-qdq" or spec.scheme:  # a simulation rounds, whatever has no pairs
+        return result
+    return _with_share(result, request, spec.title)
+
+
+def _with_share(result: Quantized, request: QuantizeRequest, title: str) -> Quantized:
+    """What was quantized, with the share of the network's work that can be computed in integers.
+
+    A network that is quantized in part is measured like any other; its record says the share.
+
+    Raises:
+        QuantizationError: hardly anything is quantized; names the nodes.
+    """
+    nodes = read_graph(Path(request.onnx)).nodes
+    share = quantized_share(Path(request.folder) / result.file, nodes)
+    if share.macs < LEAST_QUANTIZED and not request.float_layers:
+        shown = ", ".join(share.float_nodes[:_SHOWN_NODES])
+        more = len(share.float_nodes) - _SHOWN_NODES
+        rest = f" and {more} more" if more > 0 else ""
+        msg = (
+            f"{title} quantized both operands of only {share.macs:.1%} of the "
+            f"multiply-accumulates in {request.onnx}; in float: {shown}{rest}. Any engine of this "
+            "graph computes in float: look for what stands between quantize nodes and these "
+            "layers, or choose another --quantizer"
+        )
+        raise QuantizationError(msg)
+    return replace(result, quantized_macs=share.macs, float_nodes=share.float_nodes)
 
 
 def check_images(images: NDArray[np.float32], name: str) -> None:

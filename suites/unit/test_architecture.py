@@ -49,6 +49,9 @@ LAYERS = (
         "calibration",
         "presence",
         "float8",
+        "rewiring",
+        "norms",
+        "operands",
     ),
     (
         "datasets",
