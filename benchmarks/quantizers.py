@@ -43,7 +43,7 @@ from harness.commands.options import (
     make_config,
     reporting,
 )
-from harness.config import DEFAULT_MODELS, DEFAULT_TASK, RunConfig
+from harness.config import DEFAULT_TASK, MODELS_HELP, RunConfig
 from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.files import check_writable
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    parser.add_argument("--models", default="default", help=MODELS_HELP)
     parser.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
     add_measuring_options(parser)
     add_cache_option(parser)

@@ -19,10 +19,8 @@ from harness.gate import TOLERANCE
 from harness.noninferiority import DICE_MARGIN
 from harness.types import CLASS_SETS, PRECISIONS, CaseId, ClassSet, Precision
 
-# The paper's networks that a machine with 12 GB runs: all but STU-Net-H.
-DEFAULT_MODELS = (
-    "unet", "transunet", "unest", "nnunet", "swinunetr", "segresnet", "vista3d", "stunet-s",
-)  # fmt: skip
+DEFAULT_MODELS = models.MODEL_SETS["default"]
+MODELS_HELP = "models or sets of models, by commas; sets: " + ", ".join(models.MODEL_SETS)
 DEFAULT_TASK = "mni152"
 DEFAULT_BACKENDS = ("openvino",)
 
@@ -291,6 +289,13 @@ class GateConfig:
 def split_names(text: str) -> tuple[str, ...]:
     """The names of a comma-separated option, without blanks."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def split_models(text: str) -> tuple[str, ...]:
+    """The models of a comma-separated option: a set, like ``paper``, stands for its networks."""
+    return tuple(
+        model for name in split_names(text) for model in models.MODEL_SETS.get(name, (name,))
+    )
 
 
 def gib_to_bytes(gib: float | None) -> int | None:

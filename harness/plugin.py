@@ -19,11 +19,12 @@ from harness import judge, pipeline
 from harness import record as record_file
 from harness.config import (
     DEFAULT_BACKENDS,
-    DEFAULT_MODELS,
     DEFAULT_TASK,
+    MODELS_HELP,
     GateConfig,
     RunConfig,
     gib_to_bytes,
+    split_models,
     split_names,
 )
 from harness.errors import ArtifactError, UsageError
@@ -45,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of ``voxgate bench``, with ``--vg-`` before them."""
     group = parser.getgroup("voxgate", "real INT8 engines")
     defaults = RunConfig()
-    group.addoption("--vg-models", default=",".join(DEFAULT_MODELS), help="models, by commas")
+    group.addoption("--vg-models", default="default", help=MODELS_HELP)
     group.addoption("--vg-backend", default=",".join(DEFAULT_BACKENDS), help="backends, by commas")
     group.addoption("--vg-task", default=DEFAULT_TASK, help="task")
     group.addoption("--vg-classes", default=defaults.classes, help="task, or paper: without Dice")
@@ -89,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
     try:
         config.stash[_CONFIG] = RunConfig(
-            models=split_names(option("--vg-models")),
+            models=split_models(option("--vg-models")),
             task=option("--vg-task"),
             classes=option("--vg-classes"),
             backends=split_names(option("--vg-backend")),

@@ -11,10 +11,11 @@ from typing import cast
 
 from harness.config import (
     DEFAULT_BACKENDS,
-    DEFAULT_MODELS,
     DEFAULT_TASK,
+    MODELS_HELP,
     RunConfig,
     gib_to_bytes,
+    split_models,
     split_names,
 )
 from harness.report.progress import Bar, Lines, Reporter
@@ -25,7 +26,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Selection, quantization, measuring, paths."""
     defaults = RunConfig()
     names = parser.add_argument_group("selection (names separated by commas)")
-    names.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    names.add_argument("--models", default="default", help=MODELS_HELP)
     names.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
     names.add_argument(
         "--classes", default=defaults.classes,
@@ -108,7 +109,7 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         UsageError: an unknown name or a number out of range.
     """
     return RunConfig(
-        models=split_names(options.models),
+        models=split_models(options.models),
         task=options.task,
         classes=cast("ClassSet", options.classes),
         backends=split_names(options.backend),

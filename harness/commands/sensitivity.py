@@ -15,7 +15,7 @@ from typing import cast
 from harness import sensitivity
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.commands.report import check_places, page_beside, write_with_page
-from harness.config import DEFAULT_MODELS, default_record_path
+from harness.config import default_record_path
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
 from harness.layer_losses import BudgetOutcome, Proxy
 from harness.sensitivity import SensitivityConfig
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.report.sensitivity_table import print_sensitivity
     from harness.report.table import make_console
 
-    if options.models != ",".join(DEFAULT_MODELS):
+    if options.models != "default":
         msg = f"one model at a time: leave --models out, and write 'voxgate sensitivity {options.model}'"
         raise UsageError(msg)
     options.models = options.model

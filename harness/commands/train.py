@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import datasets, models
 from harness.artifacts import checkpoint_folder
 from harness.commands.options import reporting
-from harness.config import DEFAULT_MODELS, DEFAULT_TASK, split_names
+from harness.config import DEFAULT_TASK, MODELS_HELP, split_models
 from harness.errors import UsageError
 from harness.files import check_writable
 from harness.report.progress import Reporter
@@ -17,7 +17,7 @@ from harness.report.progress import Reporter
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What decides the weights."""
-    parser.add_argument("--models", default=",".join(DEFAULT_MODELS), help="default: %(default)s")
+    parser.add_argument("--models", default="default", help=MODELS_HELP)
     parser.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
     parser.add_argument("--output-dir", type=Path, help="default: fixtures/checkpoints")
     parser.add_argument("--steps", type=int, default=800)
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 when every checkpoint was written."""
-    names = split_names(options.models)
+    names = split_models(options.models)
     dataset = datasets.get(options.task)
     for name in names:
         models.get(name).check_roi(dataset.patch_size)

@@ -1,4 +1,4 @@
-"""SwinUNETR: MONAI's, feature_size 24, with window attention that exports without huge constants.
+"""SwinUNETR: MONAI's, with window attention that exports without huge constants.
 
 The parameters and what is computed are MONAI's; how attention is written differs in two ways.
 
@@ -35,10 +35,13 @@ from monai.networks.nets.swin_unetr import (
 _SIDE = 30.0**0.5
 
 
-def build(in_channels: int, classes: int) -> torch.nn.Module:
-    """The network, image (N, C, D, H, W) to logits (N, classes, D, H, W)."""
+def build(in_channels: int, classes: int, *, features: int) -> torch.nn.Module:
+    """The network at a width of ``features`` (MONAI's ``feature_size``; the paper has 48).
+
+    It takes images (N, C, D, H, W) and returns logits (N, classes, D, H, W).
+    """
     network: torch.nn.Module = SwinUNETR(
-        in_channels=in_channels, out_channels=classes, feature_size=24
+        in_channels=in_channels, out_channels=classes, feature_size=features
     )
     for module in network.modules():
         # The parameters stay MONAI's, names and all.

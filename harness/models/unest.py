@@ -2,11 +2,10 @@
 
 4x4x4 voxels are a token; a level attends within blocks of 6x6x6 tokens and then merges 2x2x2
 neighbouring tokens by a convolution and max pooling, which moves information across blocks: 64
-blocks at width 64, 8 at width 128, one at width 256, with 2, 2 and 8 layers. The decoder is a
-U-shaped one of residual blocks over the features of all levels, the tokens, and the image.
+blocks at the first width, 8 at the second, one at the third, with 2, 2 and 8 layers. The decoder is
+a U-shaped one of residual blocks over the features of all levels, the tokens, and the image.
 
-Source: Yu et al., Medical Image Analysis 90, 2023, arXiv 2209.14378 (the small model); the blocks
-after NesT, Zhang et al., AAAI 2022, arXiv 2105.12723.
+Source: Yu et al., Medical Image Analysis 90, 2023, arXiv 2209.14378; the blocks after NesT, Zhang et al., AAAI 2022, arXiv 2105.12723.
 """
 
 from __future__ import annotations
@@ -18,36 +17,47 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
 from torch import nn
 
-WIDTHS, LAYERS, HEADS = (64, 128, 256), (2, 2, 8), (2, 4, 8)
+LAYERS = (2, 2, 8)
+HEAD_WIDTH = 32
 PATCH, BLOCK = 4, 6
-BOTTLENECK = 336
 FULL_RESOLUTION, HALF_RESOLUTION = 32, 32
 _ROI = 96
 
 
-def build(in_channels: int, classes: int) -> torch.nn.Module:
-    """The network for 96³ patches: its positions are learned for that size."""
-    return UNesT(in_channels, classes, tokens=_ROI // PATCH)
+Widths = tuple[int, int, int]
+
+
+def build(
+    in_channels: int, classes: int, *, widths: Widths, bottleneck: int
+) -> torch.nn.Module:
+    """The network for 96³ patches: its positions are learned for that size.
+
+    ``widths`` are the features of a token on each level, ``bottleneck`` those of the voxels below the
+    last one.
+    """
+    return UNesT(in_channels, classes, widths, bottleneck, tokens=_ROI // PATCH)
 
 
 class UNesT(nn.Module):
     """Image (N, C, D, H, W) to logits (N, classes, D, H, W)."""
 
-    def __init__(self, in_channels: int, classes: int, tokens: int) -> None:
+    def __init__(
+        self, in_channels: int, classes: int, widths: Widths, bottleneck: int, tokens: int
+    ) -> None:
         super().__init__()
-        self.embed = nn.Conv3d(in_channels, WIDTHS[0], PATCH, PATCH)
+        self.embed = nn.Conv3d(in_channels, widths[0], PATCH, PATCH)
         self.levels = nn.ModuleList(
-            _Level(width, layers, heads, (tokens // 2**i // BLOCK) ** 3)
-            for i, (width, layers, heads) in enumerate(zip(WIDTHS, LAYERS, HEADS, strict=True))
+            _Level(width, layers, width // HEAD_WIDTH, (tokens // 2**i // BLOCK) ** 3)
+            for i, (width, layers) in enumerate(zip(widths, LAYERS, strict=True))
         )
-        self.merge = nn.ModuleList(_Merge(a, b) for a, b in itertools.pairwise(WIDTHS))
-        self.bottleneck = _residual(WIDTHS[-1], BOTTLENECK, stride=2)
+        self.merge = nn.ModuleList(_Merge(a, b) for a, b in itertools.pairwise(widths))
+        self.bottleneck = _residual(widths[-1], bottleneck, stride=2)
         self.image_skip = _residual(in_channels, FULL_RESOLUTION)
-        self.token_skip = nn.ConvTranspose3d(WIDTHS[0], HALF_RESOLUTION, 2, 2)
+        self.token_skip = nn.ConvTranspose3d(widths[0], HALF_RESOLUTION, 2, 2)
         self.level_skips = nn.ModuleList(
-            [*(_residual(width, width) for width in WIDTHS[:-1]), nn.Identity()]
+            [*(_residual(width, width) for width in widths[:-1]), nn.Identity()]
         )
-        steps = (BOTTLENECK, *WIDTHS[::-1], HALF_RESOLUTION, FULL_RESOLUTION)
+        steps = (bottleneck, *widths[::-1], HALF_RESOLUTION, FULL_RESOLUTION)
         self.decoder = nn.ModuleList(_up(a, b) for a, b in itertools.pairwise(steps))
         self.head = nn.Conv3d(FULL_RESOLUTION, classes, 1)
 
