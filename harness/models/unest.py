@@ -27,9 +27,7 @@ _ROI = 96
 Widths = tuple[int, int, int]
 
 
-def build(
-    in_channels: int, classes: int, *, widths: Widths, bottleneck: int
-) -> torch.nn.Module:
+def build(in_channels: int, classes: int, *, widths: Widths, bottleneck: int) -> torch.nn.Module:
     """The network for 96³ patches: its positions are learned for that size.
 
     ``widths`` are the features of a token on each level, ``bottleneck`` those of the voxels below the
