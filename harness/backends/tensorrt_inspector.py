@@ -5,7 +5,9 @@ spells the second one `Datatype` or `DataType`. Tensors inside Myelin's fused bl
 all others a sentence such as "Thirty-two wide channel vectorized row major Int8 format".
 
 Only layers that multiply are returned. Metadata repeats a node's name at reformats and pointwise
-kernels around it, and what those read says nothing about the product.
+kernels around it, and what those read says nothing about the product. Myelin's kernels are named after
+what they fuse, a matrix product being `Fc` in them; pooling and reductions multiply nothing, though
+their kernels come from the same library as the convolutions'.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ _COMPUTE = re.compile(
     r"conv(?!ert)|gemm|mat_?mul|matrix[ _]?multiply|fully[ _]?connected|fprop|dgrad|xmma|mha",
     re.IGNORECASE,
 )
+# "__myl_FcAddCast_myl5_249" and "__myl_Fc_0x12ab": a name, or a tactic where there is one.
+_MYELIN_PRODUCT = re.compile(r"_*myl_\w*Fc(?![a-z])")
 _IDLE = {"reformat", "noop", "constant", "shuffle"}
+# "Pooling", "CaskPooling", "Reduce", but not "ConvActPool", which is a convolution with more behind it.
+_NO_PRODUCT = re.compile(r"(?:cask|cudnn|tiled)?(?:pool|reduc)", re.IGNORECASE)
 
 # Queries, keys and values: what a fused attention multiplies. Masks and scales follow.
 _ATTENTION = re.compile("mha", re.IGNORECASE)
@@ -39,8 +45,13 @@ _SAME_TYPE = {"fp32": "float", "fp16": "half", "bfloat16": "bf16"}
 _FLOATS = {"float", "half", "bf16", "fp8", "fp4"}
 
 # Kernels with int8 operands are "i8i8_i8i32" where they write int8 and "i8f32_i8i32" where they
-# write float. The names of generated kernels end in hexadecimals, which may look like "f16".
-_INT8_TACTIC = re.compile(r"(?<![a-z])(?:i8i8|i8i32|s8s8|int8|imma)", re.IGNORECASE)
+# write float; CUTLASS says "s8_s8_s32" or names the integer instruction by its shape, "i16832gemm".
+# The names of generated kernels end in hexadecimals, which may look like "f16".
+_INT8_TACTIC = re.compile(
+    r"(?<![a-z])(?:i8i8|i8i32|s8s8|int8|imma)"
+    r"|(?<![a-z0-9])(?:s8_s8_s32(?![a-z0-9])|i(?:8816|16832|64x\d+x32)(?:gemm|fprop|dgrad))",
+    re.IGNORECASE,
+)
 _FLOAT_TACTIC = re.compile(r"(?<![a-z0-9])(?:b?f16|t?f32|fp16|fp32)", re.IGNORECASE)
 
 # Items are joined by control characters; a name may hold brackets of its own.
@@ -96,8 +107,11 @@ def _entries(information: str) -> list[Any]:
 
 
 def _multiplies(layer: Entry) -> bool:
-    if _text(layer, "LayerType").lower() in _IDLE:
+    kinds = [_text(layer, key) for key in ("LayerType", "ParameterType")]
+    if kinds[0].lower() in _IDLE or any(_NO_PRODUCT.match(kind) for kind in kinds):
         return False
+    if any(_MYELIN_PRODUCT.match(_text(layer, key)) for key in ("Name", "TacticName")):
+        return True
     return any(_COMPUTE.search(_text(layer, key)) for key in _KIND_KEYS)
 
 
@@ -139,7 +153,7 @@ def _other_operand(layer: Entry, inputs: list[str | None]) -> str | None:
     if _is_attention(layer) and len(inputs) >= _ATTENTION_INPUTS:
         rest = inputs[1:_ATTENTION_INPUTS]
         return next((element for element in rest if element != "int8"), "int8")
-    own = layer.get("Weights")
+    own = layer.get("Weights", layer.get("ConvWeights"))  # the latter's is a ConvActPool
     # A layer whose weights come in as a tensor lists zero weights of its own.
     if isinstance(own, dict) and own.get("Count") != 0:
         return _element_type(own)

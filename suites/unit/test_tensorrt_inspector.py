@@ -203,6 +203,16 @@ def test_convolution_needs_int8_data_and_weights(entry: Entry, arithmetic: Arith
         ("sm75_xmma_fprop_implicit_gemm_s8s8_s32", "int8"),
         ("ampere_int8_i16832cudnn_int8_128x128_ldg16", "int8"),
         ("conv_IMMA_kernel", "int8"),
+        ("cutlass3x_sm90_tensorop_gemm_s8_s8_s32_s8_s8_128x128x128_1x1x1_0_tnn_align16", "int8"),
+        ("cutlass3x_sm90_tensorop_i64x128x32gemm_s8_s8_s32_f32_f32_64x128x128", "int8"),
+        ("cutlass_80_tensorop_i16832gemm_s8_128x128_64x4_tn_align16", "int8"),
+        ("cutlass_tensorop_s8_i16832fprop_optimized_s8_256x128_64x3", "int8"),
+        ("cutlass_80_tensorop_i16864gemm_s4_128x128_128x3", "unknown"),
+        ("sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32_nchw_vect_c_32kcrs", "int8"),
+        ("sm90_xmma_fprop_implicit_gemm_i8f32_i8i32_f32_nchw_vect_c_32", "int8"),
+        ("cutlass3x_sm90_tensorop_gemm_f16_f16_f32_f16_f16_128x128x64", "float"),
+        ("cutlass_80_tensorop_s16816gemm_f16_s8_128x128", "float"),
+        ("cutlass_tensorop_class8_gemm", "unknown"),
         (HALF, "float"),
         ("__myl_Conv_0x4d2ae194f16042f17642a7", "unknown"),
         ("sm80_conv_uint8", "unknown"),
@@ -267,9 +277,47 @@ def test_what_a_layer_writes_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "arithmetic"),
+    [({"Type": "Int8", "Count": 9408}, "int8"), ({"Type": "Half", "Count": 9408}, "float")],
+)
+@pytest.mark.parametrize("kind", ["ConvActPool", "CaskConvActPool"])
+def test_a_convolution_with_pooling_behind_it_has_weights_by_another_name(
+    kind: str, own: Entry, arithmetic: Arithmetic
+) -> None:
+    entry = layer(kind, CHW32, ParameterType="ConvActPool", ConvWeights=own)
+    assert only(entry).arithmetic == arithmetic
+
+
+MYELIN = [
+    ("fusion", "__myl_Fc_myl2_7", ""),
+    ("kgen", "__myl_FcAddCastMeanSubMulMeanAddSqrtDivMulMulAdd_myl5_249", ""),
+    ("kgen", "__myl_FcNegExpAddDivMulMul_myl0_5", "__myl_FcNegExpAddDivMulMul_0x4d2ae194f16042f1"),
+    ("kgen", "__myl_CastFc_myl0_5", "generated"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "tactic"), MYELIN)
+@pytest.mark.parametrize(
+    ("inputs", "arithmetic"),
+    [(("Int8", "Int8"), "int8"), (("Half", "Half"), "float"), (("Int8",), "unknown")],
+)
+def test_a_fused_product_is_known_by_its_name(
+    kind: str, name: str, tactic: str, inputs: tuple[str, ...], arithmetic: Arithmetic
+) -> None:
+    entry = layer(kind, *inputs, TacticName=tactic, Metadata=metadata("/a/MatMul", "/a/Gelu"))
+    found = only(entry | {"Name": name})
+    assert (found.arithmetic, found.sources) == (arithmetic, ("/a/MatMul", "/a/Gelu"))
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         layer("Reformat", "Int8", TacticName="conv_copy"),
+        layer("CaskPooling", CHW32, ParameterType="Pooling", TacticName="sm50_xmma_pooling_nd_f32"),
+        layer("CaskReduce", ParameterType="Reduce", TacticName="sm80_xmma_reduce"),
+        layer("Pooling", CHW32, TacticName="sm80_xmma_new_pooling_int8_interleaved"),
+        layer("MyelinReformat", "Half") | {"Name": "Reformatting CopyNode for __myl_Fc_myl2_7"},
+        layer("kgen", "Half") | {"Name": "__myl_ResizeFcnScale_myl0_1"},
         layer("NoOp", "Int8"),
         layer("Constant"),
         layer("Shuffle", "Int8"),
@@ -306,6 +354,7 @@ def test_detail_says_what_is_not_told() -> None:
         (metadata("/a/Conv"), ("/a/Conv",)),
         (metadata("/a/Conv", "/a/Relu", "/a/Conv"), ("/a/Conv", "/a/Relu")),
         (metadata("a", "b", separator="\x1f"), ("a", "b")),
+        (f"{metadata('a', 'b', separator=chr(31))}\x1e{metadata('c')}", ("a", "b", "c")),
         (metadata("blocks[0]/Conv", "b[1]"), ("blocks[0]/Conv", "b[1]")),
         (metadata("a_clone_1", "node_b"), ("a_clone_1", "node_b")),
     ],
