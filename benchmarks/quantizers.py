@@ -114,7 +114,7 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
     workshops = {name: _workshop(name, config, cache, reporter) for name in QUANTIZERS}
     groups = [_runs(model, workshops) for model in config.models]
     reporter.begin(len(groups) * (1 + len(QUANTIZERS)) * (1 + config.launches))
-    probe = pipeline.probe_backends(config, workshops[OURS].limits, reporter)[config.backends[0]]
+    probe = pipeline.probe_backends(workshops[OURS], reporter)[config.backends[0]]
     for case_run in (case_run for group in groups for case_run in group):
         pipeline.build(case_run, probe)
         reporter.advance()

@@ -160,7 +160,7 @@ def record(plan: Plan, config: RunConfig, path: Path, reporter: Reporter) -> Non
     workshop = pipeline.make_workshop(config, Cache(config.cache_root), reporter.say)
     reporter.begin(plan.launches * len(_KINDS))
     case_run = CaseRun(plan.case, workshop)
-    probe = pipeline.probe_backends(config, workshop.limits, reporter)[plan.case.backend]
+    probe = pipeline.probe_backends(workshop, reporter)[plan.case.backend]
     pipeline.build(case_run, probe)
     if case_run.error is not None:
         raise case_run.error

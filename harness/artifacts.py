@@ -6,7 +6,7 @@ that failed fails the same way for every case that needs it, without running aga
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from harness.environment import cpu_model, gpu_identity, isa_flags, versions
 from harness.errors import ArtifactError, HarnessError, look_up
 from harness.files import sha256_file
 from harness.fingerprint import source_fingerprint
-from harness.interpreter import Interpreter, own
+from harness.interpreter import Interpreter, find, own
 from harness.launcher import Limits, run_job
 from harness.requests import (
     BuildRequest,
@@ -34,6 +34,8 @@ from harness.requests import (
     LintRequest,
     Prepared,
     PrepareRequest,
+    Probe,
+    ProbeRequest,
     Quantized,
     QuantizeRequest,
 )
@@ -51,24 +53,48 @@ _EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnx-ir", "onnxscript")
 class Workshop:
     """Makes artifacts through workers and the cache; ``announce`` hears what is being made.
 
-    ``interpreter`` builds and runs the engines; all before them is made by ours.
+    Engines are built and run by the interpreter of their backend: of ``interpreters``, else of the
+    configuration, else ours. All before them is made by ours.
     """
 
     config: RunConfig
     cache: Cache
     limits: Limits
     announce: Announce
-    interpreter: Interpreter = field(default_factory=own)
-    _done: dict[tuple[str, ...], Artifact[object] | HarnessError] = field(default_factory=dict)
+    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
+    _done: dict[tuple[str, ...], object] = field(default_factory=dict)
 
     def under(self, interpreter: Interpreter) -> Workshop:
         """A workshop whose engines are built and run by that one, of the same patches and graphs."""
-        return replace(self, interpreter=interpreter)
+        return replace(self, interpreters=dict.fromkeys(self.config.backends, interpreter))
 
-    @property
-    def where(self) -> str:
-        """The interpreter for a message, where it is not ours."""
-        return "" if self.interpreter.is_ours else f" under {self.interpreter.path}"
+    def interpreter_for(self, backend: str) -> Interpreter:
+        """The interpreter that builds and runs a backend's engines.
+
+        Raises:
+            UsageError: what the configuration names is no Python, or one that is too old.
+            UnavailableError: it lacks what workers import.
+        """
+        if backend in self.interpreters:
+            return self.interpreters[backend]
+        python = dict(self.config.pythons).get(backend)
+        if python is None:
+            return own()
+        return self._once(("interpreter", backend), lambda: find(python, [backend]))
+
+    def probe(self, backend: str) -> Probe:
+        """What a backend says of itself under its interpreter.
+
+        Raises:
+            UnavailableError: the interpreter lacks what workers import.
+            HarnessError: the backend is broken, which is not the same as missing.
+        """
+        python = self.interpreter_for(backend).path
+        request = ProbeRequest(backend=backend)
+        return self._once(
+            ("probe", backend, python),
+            lambda: run_job(jobs.PROBE, request, self.limits, python),
+        )
 
     def patches(self) -> Artifact[Prepared]:
         """The patches of the task."""
@@ -258,6 +284,7 @@ class Workshop:
 
         def create() -> Artifact[Built]:
             spec = backends.get(case.backend)
+            interpreter = self.interpreter_for(case.backend)
             source, digest = self._source(case)
             inputs: dict[str, object] = {
                 "case": str(case),
@@ -270,30 +297,33 @@ class Workshop:
                 "code": source_fingerprint(*spec.files, "stages/build.py", "qdq.py", "qdq_view.py"),
                 "packages": {
                     name: build
-                    for name, build in self.interpreter.builds.items()
+                    for name, build in interpreter.builds.items()
                     if name in spec.packages
                 },
             }
             if spec.gpu_bound:
                 inputs["gpu"] = gpu_identity()
+                # Libraries can be there without a distribution that tells their version.
+                inputs["runtime"] = self.probe(case.backend).version
 
             def make(folder: Path) -> Built:
-                self.announce(f"building {case}{self.where}")
+                where = "" if interpreter.is_ours else f" under {interpreter.path}"
+                self.announce(f"building {case}{where}")
                 request = BuildRequest(
                     backend=case.backend,
                     options=self.options(case),
                     source=source,
                     folder=str(folder),
-                    lint=self.interpreter.is_ours,
+                    lint=interpreter.is_ours,
                 )
                 if not request.lint and is_quantized_onnx(request):
                     linted = run_job(jobs.LINT, LintRequest(onnx=source), self.limits)
                     refuse(source, linted.findings)
-                return run_job(jobs.BUILD, request, self.limits, self.interpreter.path)
+                return run_job(jobs.BUILD, request, self.limits, interpreter.path)
 
             return self.cache.get_or_make("engine", inputs, Built, make)
 
-        return self._once(("engine", str(case), self.interpreter.path), create)
+        return self._once(("engine", str(case), self.interpreter_for(case.backend).path), create)
 
     def _float_layers(self, model: str) -> tuple[GraphNode, ...]:
         """The graph's nodes that stay in float.
@@ -353,11 +383,11 @@ class Workshop:
             return str(quantized.path(quantized.result.file)), quantized.digest
         return "", models.get(case.model).name
 
-    def _once(self, name: tuple[str, ...], create: Callable[[], Artifact[Made]]) -> Artifact[Made]:
-        """The artifact from earlier in this run, or its error again."""
+    def _once(self, name: tuple[str, ...], create: Callable[[], Made]) -> Made:
+        """What was made earlier in this run, or its error again."""
         if name not in self._done:
             try:
-                self._done[name] = create()  # type: ignore[assignment]
+                self._done[name] = create()
             except HarnessError as error:
                 self._done[name] = error
         done = self._done[name]

@@ -31,7 +31,8 @@ class RunConfig:
 
     ``precisions`` empty means each backend's own; ``quantizer`` and ``calibration_method`` empty
     mean the backend's and the quantizer's default; ``float_layers``, of a single model, are not
-    quantized; ``threads`` 0 means every usable core.
+    quantized; ``threads`` 0 means every usable core. ``pythons`` are backends with the path of the
+    interpreter that builds and runs their engines, where it is not ours.
     ``calibration_patches`` 0 means the task's fixed ones or, with ``calibration_data``, a folder of
     volumes, one a volume; ``calibration_seed`` chooses the patches where there is a choice.
     ``workspace_bytes`` limits a GPU runtime's builder; ``cuda_graph`` replays its launches.
@@ -53,6 +54,7 @@ class RunConfig:
     calibration_seed: int = 0
     calibration_data: Path | None = None
     float_layers: tuple[str, ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
     threads: int = 0
     launches: int = 3
     warmups: int = 2
@@ -158,6 +160,7 @@ class RunConfig:
                 raise unknown_name("precision", precision, PRECISIONS)
         self._check_method()
         self._check_selection()
+        self._check_pythons()
         self._check_numbers()
         self._check_calibration()
         return self
@@ -235,6 +238,18 @@ class RunConfig:
             msg = "nothing is selected: name at least one model and one backend"
             raise UsageError(msg)
 
+    def _check_pythons(self) -> None:
+        named = [name for name, _ in self.pythons]
+        for name in named:
+            if backends.get(name).name not in self.backends:
+                msg = (
+                    f"an interpreter is named for {name}, which is not among the selected backends"
+                )
+                raise UsageError(msg)
+        if len(set(named)) != len(named):
+            msg = f"the interpreters name one backend twice: {', '.join(named)}"
+            raise UsageError(msg)
+
     def _check_numbers(self) -> None:
         at_least = {
             "threads": 0, "launches": 1, "warmups": 1, "min_samples": 1, "max_samples": 1,
@@ -296,6 +311,22 @@ def split_models(text: str) -> tuple[str, ...]:
     return tuple(
         model for name in split_names(text) for model in models.MODEL_SETS.get(name, (name,))
     )
+
+
+def split_pythons(entries: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Backend and interpreter of each ``BACKEND=PATH``.
+
+    Raises:
+        UsageError: an entry has another form.
+    """
+    pairs = []
+    for entry in entries:
+        backend, equals, path = (part.strip() for part in entry.partition("="))
+        if not (backend and equals and path):
+            msg = f"{entry!r} names no interpreter of a backend; write BACKEND=PATH, like tensorrt=/opt/py310/bin/python"
+            raise UsageError(msg)
+        pairs.append((backend, path))
+    return tuple(pairs)
 
 
 def gib_to_bytes(gib: float | None) -> int | None:

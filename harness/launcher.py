@@ -36,6 +36,14 @@ Result = TypeVar("Result")
 
 Watch = Callable[[int], AbstractContextManager[object]]
 
+# Without the second line the working directory comes first, and a numpy.py there would be imported;
+# Python 3.10 has no option for it.
+_START = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+from harness.worker import main
+main()
+"""
 _POLL_S = 0.05
 _LOG_TAIL_BYTES = 2_000
 
@@ -78,8 +86,7 @@ def run_job(
 def _start(python: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, so that Ctrl-C reaches the parent alone."""
     return subprocess.Popen(
-        # -P: without it the working directory comes first, and a numpy.py there would be imported.
-        [python, "-P", "-m", "harness.worker"],
+        [python, "-c", _START],
         stdin=subprocess.PIPE,
         stdout=answers,
         stderr=log,

@@ -83,6 +83,7 @@ class Pairing:
             max_pairs=_MAX_PAIRS,
             seconds=_SECONDS,
         )
-        pair = run_job(jobs.PAIR, request, self._workshop.limits)
+        python = self._workshop.interpreter_for(case.backend).path
+        pair = run_job(jobs.PAIR, request, self._workshop.limits, python)
         self.inference_s += (sum(pair.a_ns) + sum(pair.b_ns)) / 1e9
         return pair

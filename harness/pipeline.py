@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import tempfile
 import time
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from harness.provenance import Calibration
 from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
-from harness.requests import Probe, ProbeRequest, RunRequest, RunResult
+from harness.requests import Probe, RunRequest, RunResult
 from harness.stages import latency
 from harness.surfaces import compare_surfaces
 from harness.types import (
@@ -67,7 +67,7 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
             config.thread_count,
             {name: p.version for name, p in probes.items() if isinstance(p, Probe) and p.available},
         ),
-        config=config.facts(),
+        config=config.facts() | interpreter_facts(workshop),
         cases=results,
         ratios=ratios_of(results),
         timing=timing_since(started, start, inference_s, workshop.cache),
@@ -89,7 +89,7 @@ def _measure_all(
 ) -> tuple[dict[str, Probe | HarnessError], float]:
     """Engines first, then the launches of each model, then its surfaces, beside which nothing runs."""
     reporter.begin(len(runs) * (1 + config.launches + config.surface_metrics))
-    probes = probe_backends(config, runs[0].workshop.limits, reporter)
+    probes = probe_backends(runs[0].workshop, reporter)
     for run in runs:
         build(run, probes[run.case.backend])
         reporter.advance()
@@ -103,9 +103,27 @@ def _measure_all(
 
 
 def make_workshop(config: RunConfig, cache: Cache, announce: Announce) -> Workshop:
-    """A workshop whose workers have the configuration's limits."""
+    """A workshop whose workers have the configuration's limits.
+
+    Raises:
+        UsageError: an interpreter that the configuration names is no Python, or one that is too old.
+    """
     limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
-    return Workshop(config=config, cache=cache, limits=limits, announce=announce)
+    workshop = Workshop(config=config, cache=cache, limits=limits, announce=announce)
+    for backend, _ in config.pythons:
+        with contextlib.suppress(UnavailableError):  # this backend's cases tell it
+            workshop.interpreter_for(backend)
+    return workshop
+
+
+def interpreter_facts(workshop: Workshop) -> dict[str, object]:
+    """For a record: version and packages of each backend's own interpreter, where one was named."""
+    found: dict[str, object] = {}
+    for backend, _ in workshop.config.pythons:
+        with contextlib.suppress(UnavailableError):
+            interpreter = workshop.interpreter_for(backend)
+            found[backend] = {"python": interpreter.version, "packages": interpreter.packages}
+    return {"interpreters": found} if found else {}
 
 
 def timing_since(started: datetime, start: float, inference_s: float, cache: Cache) -> Timing:
@@ -141,25 +159,23 @@ def inspect_case(
         HarnessError: the case cannot be built or run.
     """
     workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
-    probe = run_job(jobs.PROBE, ProbeRequest(backend=case.backend), workshop.limits)
-    backends.require(case.backend, case.precision, probe)
+    backends.require(case.backend, case.precision, workshop.probe(case.backend))
     path = engine_file or workshop.engine(case).path(layout.ENGINE)
     request = replace(
         run_request(case, path, workshop, first=False),
         warmups=1, min_samples=1, max_samples=1, inspect=True,
     )  # fmt: skip
-    return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits).layers
+    python = workshop.interpreter_for(case.backend).path
+    return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits, python).layers
 
 
-def probe_backends(
-    config: RunConfig, limits: Limits, reporter: Reporter, python: str = sys.executable
-) -> dict[str, Probe | HarnessError]:
+def probe_backends(workshop: Workshop, reporter: Reporter) -> dict[str, Probe | HarnessError]:
     """What each backend says of itself, or how it failed to."""
     probes: dict[str, Probe | HarnessError] = {}
-    for name in config.backends:
+    for name in workshop.config.backends:
         reporter.say(f"looking for {backends.get(name).title}")
         try:
-            probes[name] = run_job(jobs.PROBE, ProbeRequest(backend=name), limits, python)
+            probes[name] = workshop.probe(name)
         except HarnessError as error:
             probes[name] = error  # broken, which is not the same as missing
     return probes
@@ -214,7 +230,7 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
 
 def _run(request: RunRequest, workshop: Workshop, accelerator: str) -> RunResult:
     """One launch, its GPU watched where it has one; nothing runs beside a launch on the CPU."""
-    limits, python = workshop.limits, workshop.interpreter.path
+    limits, python = workshop.limits, workshop.interpreter_for(request.backend).path
     if not accelerator:
         return run_job(jobs.RUN, request, limits, python)
     watch = GpuWatch(accelerator)

@@ -26,6 +26,7 @@ from harness.config import (
     gib_to_bytes,
     split_models,
     split_names,
+    split_pythons,
 )
 from harness.errors import ArtifactError, UsageError
 from harness.files import check_writable
@@ -57,6 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vg-calibration-seed", type=int, default=0, help="which to draw")
     group.addoption("--vg-calibration-data", type=Path, default=None, help="volumes of your own")
     group.addoption("--vg-float-layers", default="", help="layers of the one model, in float")
+    group.addoption(
+        "--vg-python", action="append", default=[], help="BACKEND=PATH of an interpreter"
+    )
     group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
     group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
     group.addoption("--vg-seconds", type=float, default=defaults.seconds_per_launch)
@@ -101,6 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
             calibration_seed=option("--vg-calibration-seed"),
             calibration_data=option("--vg-calibration-data"),
             float_layers=split_names(option("--vg-float-layers")),
+            pythons=split_pythons(option("--vg-python")),
             threads=option("--vg-threads"),
             launches=option("--vg-launches"),
             seconds_per_launch=option("--vg-seconds"),

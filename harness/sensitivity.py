@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from harness import __version__, backends, jobs
+from harness import __version__, backends
 from harness.cache import Cache
 from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import QuantizationError, UsageError, unknown_name
-from harness.launcher import run_job
 from harness.layer_budget import find_budget
 from harness.layer_losses import BETWEEN, Agreement, LayerLoss, Proxy, SensitivityRecord, Whole
 from harness.partly_quantized import PartlyQuantized
@@ -25,7 +24,7 @@ from harness.pipeline import make_workshop, timing_since
 from harness.ranking import FLOOR, agreement, decibels, differences
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
-from harness.requests import Probe, ProbeRequest
+from harness.requests import Probe
 from harness.types import PROJECTED_PRECISIONS, GraphNode, Precision
 from harness.variants import Dissected, Edit, Variant
 
@@ -120,9 +119,12 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
     """
     started, start = datetime.now(UTC), time.monotonic()
     (model,), (backend,) = config.models, config.backends
+    if config.pythons:
+        msg = "graphs are edited where they are run, which only VoxGate's own interpreter can"
+        raise UsageError(msg)
     workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
     reporter.say(f"looking for {backends.get(backend).title}")
-    probe = run_job(jobs.PROBE, ProbeRequest(backend=backend), workshop.limits)
+    probe = workshop.probe(backend)
     alone_in, rest_in = precisions(backend, probe, rules)
     network = PartlyQuantized(workshop, model, backend, most=rules.patches)
     ranking = _Ranking(network, rules, alone_in, rest_in, reporter)

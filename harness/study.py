@@ -101,9 +101,7 @@ def run_study(
     (model,), (backend,) = config.models, config.backends
     cache = Cache(config.cache_root)
     reporter.begin(len(choices) + 1)
-    probe = probe_backends(config, make_workshop(config, cache, reporter.say).limits, reporter)[
-        backend
-    ]
+    probe = probe_backends(make_workshop(config, cache, reporter.say), reporter)[backend]
 
     def row(settings: RunConfig, precision: Precision, title: str) -> CaseResult:
         reporter.say(title)

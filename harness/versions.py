@@ -68,7 +68,7 @@ def compare_interpreters(
     reporter.begin(2 * len(config.cases()) * steps)
     with tempfile.TemporaryDirectory(prefix="voxgate-compare-") as folder:
         a, b = (
-            _side(letter, shared.under(interpreter), Path(folder), reporter)
+            _side(letter, interpreter, shared.under(interpreter), Path(folder), reporter)
             for letter, interpreter in zip("AB", interpreters, strict=True)
         )
         pairs = list(zip(a.runs, b.runs, strict=True))
@@ -91,8 +91,10 @@ def compare_interpreters(
     )
 
 
-def _side(letter: str, workshop: Workshop, folder: Path, reporter: Reporter) -> _Side:
-    config, python = workshop.config, workshop.interpreter.path
+def _side(
+    letter: str, interpreter: Interpreter, workshop: Workshop, folder: Path, reporter: Reporter
+) -> _Side:
+    config = workshop.config
     runs = [
         CaseRun(
             case,
@@ -102,8 +104,8 @@ def _side(letter: str, workshop: Workshop, folder: Path, reporter: Reporter) -> 
         )
         for number, case in enumerate(config.cases())
     ]
-    probes = pipeline.probe_backends(config, workshop.limits, reporter, python)
-    return _Side(interpreter=workshop.interpreter, probes=probes, runs=runs)
+    probes = pipeline.probe_backends(workshop, reporter)
+    return _Side(interpreter=interpreter, probes=probes, runs=runs)
 
 
 def _measure(pairs: Sequence[Pair], a: _Side, b: _Side, reporter: Reporter) -> float:
@@ -182,7 +184,8 @@ def _layer_times_ns(run: CaseRun) -> Times | None:
         images=str(workshop.patches().path(layout.EVALUATION_IMAGES)),
         inferences=_PROFILED_INFERENCES,
     )
-    return run_job(jobs.PROFILE, request, workshop.limits, workshop.interpreter.path).times_ns
+    python = workshop.interpreter_for(run.case.backend).path
+    return run_job(jobs.PROFILE, request, workshop.limits, python).times_ns
 
 
 def _fastest(loads: Sequence[Times]) -> Times | None:

@@ -1,6 +1,6 @@
 """The child process: one job, one answer, then gone.
 
-Started as ``python -m harness.worker`` by `harness.launcher`, never imported by it. The request
+Started by `harness.launcher` in a process of its own, never imported by it. The request
 comes in as one JSON line on standard input, the answer goes out as one JSON line on the file that
 standard output was at the start; whatever libraries print goes to standard error instead. The
 process ends when its parent does: the kernel signals it on Linux, and everywhere its standard input
@@ -71,7 +71,3 @@ def _exit_at_end_of_input() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

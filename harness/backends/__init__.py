@@ -133,7 +133,7 @@ BACKENDS: dict[str, BackendSpec] = {
         _tensorrt(
             name="tensorrt-rtx",
             title="TensorRT-RTX",
-            packages=("tensorrt-rtx",),
+            packages=("tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "tensorrt-rtx"),
             install="pip install tensorrt-rtx",
         ),
         BackendSpec(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 
-from harness import alternating, record
+from harness import alternating, backends, record
 from harness.commands.gate import EXIT_CODES
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.commands.report import check_places, page_beside, write_with_page
-from harness.config import default_record_path
+from harness.config import RunConfig, default_record_path
 from harness.errors import UsageError
 from harness.stored import compare_files
 from harness.verdicts import ComparisonRecord
@@ -64,12 +65,31 @@ def _interpreters(options: argparse.Namespace, pythons: list[str]) -> Comparison
         msg = "name both interpreters: --python-a and --python-b"
         raise UsageError(msg)
     config = make_config(options)
+    if config.pythons:
+        msg = "compare runs each backend under both interpreters: --python-a and --python-b, not --python"
+        raise UsageError(msg)
+    pythons = [_python(named, config) for named in pythons]
     options.record = config.record or default_record_path(kind="compare")
     check_places(options.record)
     with reporting() as reporter:
         result = compare_interpreters(config, (pythons[0], pythons[1]), reporter)
     write_with_page(options.record, result)
     return result
+
+
+def _python(named: str, config: RunConfig) -> str:
+    """The path of PYTHON or BACKEND=PYTHON.
+
+    Raises:
+        UsageError: of several backends one is named, or one that is not selected.
+    """
+    prefix, equals, path = named.partition("=")
+    if not equals or os.sep in prefix:
+        return named
+    if config.backends != (backends.get(prefix).name,):
+        msg = f"{named!r} is of {prefix} alone; select that backend alone, or leave its name out"
+        raise UsageError(msg)
+    return path
 
 
 def _show(result: ComparisonRecord, options: argparse.Namespace) -> int:

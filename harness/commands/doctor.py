@@ -8,8 +8,11 @@ import sys
 
 from harness import backends, jobs
 from harness.commands.gpus import gpu_facts, gpu_lines
+from harness.commands.options import add_python_option
+from harness.config import split_pythons
 from harness.environment import read_environment, usable_cores
-from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError
+from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UnavailableError, UsageError
+from harness.interpreter import find, own
 from harness.launcher import Limits, run_job
 from harness.nvml import Driver, read_driver
 from harness.requests import Probe, ProbeRequest
@@ -20,13 +23,15 @@ _INT8_ISA = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Only the format."""
+    """The format, and other interpreters."""
     parser.add_argument("--json", action="store_true", help="for programs")
+    add_python_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when some real backend runs INT8 here, 4 otherwise."""
-    probes = {name: _probe(name) for name in backends.BACKENDS if name != "fake"}
+    pythons = {backends.get(name).name: path for name, path in split_pythons(options.python)}
+    probes = {name: _probe(name, pythons.get(name)) for name in backends.BACKENDS if name != "fake"}
     found = {name: probe.version for name, probe in probes.items() if probe.available}
     environment, driver = read_environment(usable_cores(), found), read_driver()
     if options.json:
@@ -52,9 +57,14 @@ def isa_advice(isa: tuple[str, ...]) -> str:
     return "this CPU has neither VNNI nor AMX: INT8 runs, but do not expect the usual speed-up"
 
 
-def _probe(name: str) -> Probe:
+def _probe(name: str, python: str | None) -> Probe:
     try:
-        return run_job(jobs.PROBE, ProbeRequest(backend=name), _LIMITS)
+        interpreter = own() if python is None else find(python, [name])
+        return run_job(jobs.PROBE, ProbeRequest(backend=name), _LIMITS, interpreter.path)
+    except UnavailableError as error:
+        return Probe(available=False, reason=str(error))
+    except UsageError:
+        raise
     except HarnessError as error:
         return Probe(available=False, reason=f"could not be probed: {error}")
 

@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
         case, threads, classes = parse_case(options.target), options.threads, options.classes
     else:
         case, threads, classes = _built_for(engine)
+    options.backend = case.backend
     config = replace(
         make_config(options),
         models=(case.model,),

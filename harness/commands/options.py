@@ -17,6 +17,7 @@ from harness.config import (
     gib_to_bytes,
     split_models,
     split_names,
+    split_pythons,
 )
 from harness.report.progress import Bar, Lines, Reporter
 from harness.types import ClassSet, Precision
@@ -36,6 +37,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     names.add_argument(
         "--precisions", default="", help="default: each backend's own; fake-* are simulated"
     )
+    add_python_option(names)
     quantization = parser.add_argument_group("quantization")
     quantization.add_argument("--quantizer", default="", help="default: the backend's own")
     quantization.add_argument("--calibration", default="", help="method; default: the quantizer's")
@@ -63,6 +65,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_measuring_options(parser)
     add_cache_option(parser)
     add_checkpoint_option(parser)
+
+
+def add_python_option(parser: argparse._ActionsContainer) -> None:
+    """Under which interpreter a backend runs."""
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="BACKEND=PATH",
+        help="the interpreter that has this backend's runtime; default: the one of VoxGate",
+    )  # fmt: skip
 
 
 def add_measuring_options(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +130,7 @@ def make_config(options: argparse.Namespace) -> RunConfig:
         calibration_seed=options.calibration_seed,
         calibration_data=options.calibration_data,
         float_layers=split_names(options.float_layers),
+        pythons=split_pythons(options.python),
         threads=options.threads,
         launches=options.launches,
         warmups=options.warmups,

@@ -21,7 +21,7 @@ from suites.unit.fake_nvml import MIB, FakeNvml
 
 @pytest.fixture(autouse=True)
 def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_probe", lambda _: Probe(available=False, reason="not asked"))
+    monkeypatch.setattr(doctor, "_probe", lambda *_: Probe(available=False, reason="not asked"))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from harness.cli import main
 from harness.config import RunConfig
 from harness.launcher import Limits
 from harness.report.progress import Silent
+from harness.requests import Probe
 from harness.types import CaseId
 from harness.verdicts import CaseComparison, ComparisonRecord, Verdict
 from harness.versions import compare_interpreters
@@ -197,6 +198,7 @@ def keys(
 ) -> list[Any]:
     monkeypatch.setattr(Workshop, "_source", lambda *_: ("graph.onnx", "digest"))
     cache: Any = Keys()
+    config = replace(config, backends=(backend,))
     shared = Workshop(config=config, cache=cache, limits=Limits(), announce=print)
     case = CaseId(model="unet", task=config.task, backend=backend, precision="fp32")
     for number, build in enumerate(builds):
@@ -220,8 +222,11 @@ def test_a_plan_belongs_to_its_gpu_and_driver(
     fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(artifacts, "gpu_identity", lambda: ("H200", "570.1", "12.8"))
+    probe = Probe(available=True, version="11.4.0.106")
+    monkeypatch.setattr(Workshop, "probe", lambda *_: probe)
     (found,) = keys(fake_config, "tensorrt", ("11.4",), monkeypatch)
     assert found["gpu"] == ("H200", "570.1", "12.8")
+    assert found["runtime"] == "11.4.0.106"  # where no distribution tells it, this one does
 
 
 FAKE = ["--models", "unet", "--backend", "fake", "--task", "phantom-mini", "--seconds", "0"]
