@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UnavailableError
+from harness.errors import EngineOutputError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer, GraphFacts, Precision, QuantizedFormat, SourceKind
 
@@ -83,6 +84,19 @@ class LayerTimes:
         return {name: statistics.median_low(times) for name, times in self._times_ns.items()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Burst:
+    """Inferences of one image right behind each other, by the backend's own timer, without copies.
+
+    ``span_ns`` is from the start of the first to the end of the last. ``enqueue_ns`` is what the host
+    needs to enqueue one inference for an accelerator that waits for it; None where the host computes.
+    """
+
+    samples_ns: tuple[int, ...]
+    span_ns: int
+    enqueue_ns: int | None = None
+
+
 class Session(Protocol):
     """A loaded engine, ready to run in this process."""
 
@@ -91,6 +105,19 @@ class Session(Protocol):
 
         ``image`` is (1, 1, D, H, W) float32; the logits are (1, classes, D, H, W).
         """
+
+    def sample(self, image: Tensor, count: int) -> Burst:
+        """``count`` inferences of one image that is copied in before the first; nothing is fetched.
+
+        On an accelerator they are in flight, as `harness.backends.in_flight` has it: the device never
+        waits for the host between two of them, unless the host is the slower one.
+        """
+
+    def replay(self, image: Tensor, count: int) -> Burst | None:
+        """As `sample`, by replaying a captured graph of the launches; None where there is no such thing."""
+
+    def output(self) -> NDArray[np.generic]:
+        """The logits of the last inference, whichever way it ran."""
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The executed precision of each layer; None where the runtime does not tell."""
@@ -106,6 +133,40 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the engine."""
+
+
+class HostTimed(ABC):
+    """What a session has whose `infer` computes on the host: nothing is copied, nothing in flight."""
+
+    _logits: NDArray[np.generic] | None = None
+
+    @abstractmethod
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """As `Session.infer`."""
+
+    def sample(self, image: Tensor, count: int) -> Burst:
+        """One inference after the other."""
+        samples_ns = []
+        for _ in range(count):
+            self._logits, elapsed_ns = self.infer(image)
+            samples_ns.append(elapsed_ns)
+        return Burst(samples_ns=tuple(samples_ns), span_ns=sum(samples_ns))
+
+    def replay(self, image: Tensor, count: int) -> Burst | None:
+        """No launches to capture."""
+        del image, count
+        return None
+
+    def output(self) -> NDArray[np.generic]:
+        """The logits of the last sample.
+
+        Raises:
+            EngineOutputError: there was no sample.
+        """
+        if self._logits is None:
+            msg = "there is no output yet: nothing was sampled"
+            raise EngineOutputError(msg)
+        return self._logits
 
 
 class Backend(Protocol):

@@ -17,7 +17,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import Tensor
+from harness.backends.base import HostTimed, Tensor
 from harness.errors import BuildError, unknown_name
 from harness.files import sha256_bytes
 from harness.requests import EngineOptions, Probe
@@ -93,7 +93,7 @@ class Fake:
         return FakeSession(engine, options, header.get("slowdown", 1.0))
 
 
-class FakeSession:
+class FakeSession(HostTimed):
     """Nearest-intensity labels and a clock of its own."""
 
     def __init__(self, engine: bytes, options: EngineOptions, slowdown: float = 1.0) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import LayerTimes, Tensor, import_sdk
+from harness.backends.base import HostTimed, LayerTimes, Tensor, import_sdk
 from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer
@@ -123,7 +123,7 @@ def _settings(options: EngineOptions) -> onnxruntime.SessionOptions:
     return settings
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(HostTimed):
     """An inference session with one input and one output."""
 
     def __init__(

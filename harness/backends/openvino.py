@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import LayerTimes, Tensor, import_sdk
+from harness.backends.base import HostTimed, LayerTimes, Tensor, import_sdk
 from harness.backends.openvino_pairs import join_pairs
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
@@ -119,7 +119,7 @@ class OpenVino:
         return OpenVinoSession(compiled, names, profiled=options.profiled)
 
 
-class OpenVinoSession:
+class OpenVinoSession(HostTimed):
     """A compiled model with one infer request."""
 
     def __init__(

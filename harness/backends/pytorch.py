@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from harness import models
 from harness.backends import cuda
-from harness.backends.base import Tensor, import_sdk
+from harness.backends.base import Burst, HostTimed, Tensor, import_sdk
+from harness.backends.in_flight import time_in_flight
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
 from harness.requests import EngineOptions, Probe
@@ -63,7 +64,8 @@ class PyTorch:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = self._network(engine, options)
         with cuda.memory_errors():
-            return PyTorchSession(network.to(device), device)
+            kind = PyTorchCudaSession if device == "cuda" else PyTorchSession
+            return kind(network.to(device))
 
     def _network(self, engine: bytes, options: EngineOptions) -> torch.nn.Module:
         spec = models.get(options.model)
@@ -74,35 +76,22 @@ class PyTorch:
             raise BuildError(msg) from error
 
 
-class PyTorchSession:
-    """A module in evaluation mode."""
+class PyTorchSession(HostTimed):
+    """A module in evaluation mode on the CPU."""
 
-    def __init__(self, module: torch.nn.Module, device: str) -> None:
+    def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
-        self._device = device
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
-        """CUDA events around the forward pass on a GPU, a monotonic clock on a CPU."""
+        """A monotonic clock around the forward pass."""
         torch = sdk()
-        with cuda.memory_errors(), torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-            if self._device == "cuda":
-                output, elapsed_ns = self._timed_cuda(tensor)
-            else:
-                start = time.perf_counter_ns()
-                output = self._module(tensor)
-                elapsed_ns = time.perf_counter_ns() - start
-        result: NDArray[np.generic] = output.cpu().numpy()
+        with torch.inference_mode():
+            tensor = torch.from_numpy(np.ascontiguousarray(image))
+            start = time.perf_counter_ns()
+            output = self._module(tensor)
+            elapsed_ns = time.perf_counter_ns() - start
+        result: NDArray[np.generic] = output.numpy()
         return result, elapsed_ns
-
-    def _timed_cuda(self, tensor: torch.Tensor) -> tuple[Any, int]:
-        torch = sdk()
-        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        before.record()
-        output = self._module(tensor)
-        after.record()
-        after.synchronize()
-        return output, round(before.elapsed_time(after) * 1e6)
 
     def layers(self) -> None:
         """Eager PyTorch keeps no list of what it executed."""
@@ -111,15 +100,70 @@ class PyTorchSession:
         """Modules are no layers of a compiled engine."""
 
     def device_memory_bytes(self) -> int | None:
-        """The highest memory that torch's allocator held, on CUDA only."""
-        if self._device != "cuda":
-            return None
-        peak: int = sdk().cuda.max_memory_allocated()
-        return peak
+        """No device."""
+        return None
 
     def close(self) -> None:
         """Free the module."""
         del self._module
+
+
+class PyTorchCudaSession(PyTorchSession):
+    """A module in evaluation mode on a GPU, on the stream that is current there."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__(module)
+        self._input: Any = None
+        self._output: Any = None
+
+    def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
+        """CUDA events around the forward pass, between the copies."""
+        with cuda.memory_errors(), sdk().inference_mode():
+            self._load(image)
+            before = self.mark()
+            self.enqueue()
+            after = self.mark()
+            self.wait(after)
+            return self.output(), self.between_ns(before, after)
+
+    def sample(self, image: Tensor, count: int) -> Burst:
+        """CUDA events around each forward pass, several of them in flight."""
+        with cuda.memory_errors(), sdk().inference_mode():
+            self._load(image)
+            return time_in_flight(self, count)
+
+    def output(self) -> NDArray[np.generic]:
+        """A copy of what the last forward pass left on the GPU."""
+        result: NDArray[np.generic] = self._output.cpu().numpy()
+        return result
+
+    def enqueue(self) -> None:
+        """One forward pass; eager PyTorch does not wait for it."""
+        self._output = None  # its memory is free for this pass
+        self._output = self._module(self._input)
+
+    def mark(self) -> Any:
+        """A recorded event."""
+        event = sdk().cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def wait(self, mark: Any) -> None:
+        """Until the GPU has come to the event."""
+        mark.synchronize()
+
+    def between_ns(self, before: Any, after: Any) -> int:
+        """By the GPU's clock."""
+        elapsed_ms: float = before.elapsed_time(after)
+        return round(elapsed_ms * 1e6)
+
+    def device_memory_bytes(self) -> int:
+        """The highest memory that torch's allocator held."""
+        peak: int = sdk().cuda.max_memory_allocated()
+        return peak
+
+    def _load(self, image: Tensor) -> None:
+        self._input = sdk().from_numpy(np.ascontiguousarray(image)).to("cuda")
 
 
 BACKEND = PyTorch()

@@ -1,7 +1,7 @@
 """A TensorRT engine that runs: buffers and events by PyTorch, a stream of its own.
 
 Time is CUDA events around the enqueue on that stream, without copies. With ``cuda_graph`` the
-enqueue is captured once and replayed.
+enqueue is captured once and replayed; without it, `TensorRtSession.replay` does so beside.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends import cuda
-from harness.backends.base import LayerTimes, Tensor, import_sdk
+from harness.backends.base import Burst, LayerTimes, Tensor, import_sdk
+from harness.backends.in_flight import time_in_flight
 from harness.backends.tensorrt_inspector import parse_layers
 from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
 from harness.types import ExecutedLayer
@@ -54,19 +55,62 @@ class TensorRtSession:
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
         """Copy in, enqueue between two events, copy out; ns are of the enqueue alone."""
-        torch = self._torch
-        source, target = self._buffers_for(image.shape)
-        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with torch.cuda.stream(self._stream):
-            source.copy_(torch.from_numpy(np.ascontiguousarray(image)))
-            before.record(self._stream)
-            self._enqueue()
-            after.record(self._stream)
-            after.synchronize()
-            logits: NDArray[np.generic] = target.cpu().numpy()
+        self._load(image)
+        before = self.mark()
+        self.enqueue()
+        after = self.mark()
+        self.wait(after)
+        logits = self.output()
         if self._profiler is not None:
             self._profiler.end_inference()
-        return logits, round(before.elapsed_time(after) * 1e6)
+        return logits, self.between_ns(before, after)
+
+    def sample(self, image: Tensor, count: int) -> Burst:
+        """Events around each enqueue, several inferences in flight, nothing fetched."""
+        self._load(image)
+        if self._wants_graph and self._graph is None:
+            self.enqueue()  # captures
+        return time_in_flight(self, count)
+
+    def replay(self, image: Tensor, count: int) -> Burst | None:
+        """The same by a graph that is kept for this call; None where `sample` replays one anyway."""
+        if self._wants_graph or self._profiler is not None:
+            return None
+        self._load(image)
+        self.enqueue()  # lazy initialization must not be captured
+        self._graph = self._capture()
+        try:
+            return time_in_flight(self, count)
+        finally:
+            self._graph = None
+
+    def output(self) -> NDArray[np.generic]:
+        """A copy of what the last inference left in the output's buffer."""
+        assert self._buffers is not None
+        with self._torch.cuda.stream(self._stream):
+            logits: NDArray[np.generic] = self._buffers[1].cpu().numpy()
+        return logits
+
+    def mark(self) -> Any:
+        """A recorded event."""
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record(self._stream)
+        return event
+
+    def wait(self, mark: Any) -> None:
+        """Until the GPU has come to the event."""
+        mark.synchronize()
+
+    def between_ns(self, before: Any, after: Any) -> int:
+        """By the GPU's clock."""
+        elapsed_ms: float = before.elapsed_time(after)
+        return round(elapsed_ms * 1e6)
+
+    def _load(self, image: Tensor) -> None:
+        """Copy an image into the input's buffer."""
+        source, _ = self._buffers_for(image.shape)
+        with self._torch.cuda.stream(self._stream):
+            source.copy_(self._torch.from_numpy(np.ascontiguousarray(image)))
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The weighted layers with the precision that the builder gave them."""
@@ -112,7 +156,8 @@ class TensorRtSession:
             msg = f"no device memory for tensor {name!r} of {shape} {kind}: {error}; {cuda.free_memory()}"
             raise DeviceMemoryError(msg) from error
 
-    def _enqueue(self) -> None:
+    def enqueue(self) -> None:
+        """One inference on the stream, by the graph where one is captured."""
         if self._graph is not None:
             self._graph.replay()
             return
