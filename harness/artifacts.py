@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from harness import backends, datasets, jobs, layout, models, quantizers
 from harness.cache import Artifact, Cache
+from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.config import RunConfig
 from harness.datasets.volumes import volume_files
 from harness.environment import cpu_model, gpu_identity, isa_flags, versions
@@ -186,7 +187,7 @@ class Workshop:
                 "task": self.config.task,
                 "classes": classes,
                 "checkpoint": (
-                    "seeded" if seeded else _checkpoint_sha256(checkpoint, model, self.config.task)
+                    "seeded" if seeded else checkpoint_sha256(checkpoint, model, self.config.task)
                 ),
                 "code": source_fingerprint("models", "stages/expand.py"),
                 "packages": versions(_MODEL_PACKAGES),
@@ -394,20 +395,3 @@ class Workshop:
         if isinstance(done, HarnessError):
             raise done
         return done  # type: ignore[return-value]
-
-
-def checkpoint_folder() -> Path:
-    """The trained checkpoints: in the repository, or inside the installed package."""
-    package = Path(__file__).resolve().parent
-    in_repository = package.parent / "fixtures" / "checkpoints"
-    return in_repository if in_repository.is_dir() else package / "_checkpoints"
-
-
-def _checkpoint_sha256(path: Path, model: str, task: str) -> str:
-    if not path.is_file():
-        msg = (
-            f"no checkpoint of {model} for {task} at {path}; "
-            f"train one with 'voxgate train --models {model} --task {task} --output-dir {path.parent}'"
-        )
-        raise ArtifactError(msg)
-    return sha256_file(path)

@@ -7,7 +7,7 @@ import json
 import sys
 
 from harness import datasets, models
-from harness.artifacts import checkpoint_folder
+from harness.checkpoints import checkpoint_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from harness import datasets, models
-from harness.artifacts import checkpoint_folder
+from harness.checkpoints import checkpoint_folder
 from harness.commands.options import reporting
 from harness.config import DEFAULT_TASK, MODELS_HELP, split_models
 from harness.errors import UsageError

@@ -61,6 +61,7 @@ LAYERS = (
         "gpu_facts",
         "coverage",
         "cache",
+        "checkpoints",
         "ratios",
         "gate",
         "noninferiority",
