@@ -1,15 +1,17 @@
 """The pytest plugin: options, cases as parameters, one measured record a session.
 
 A test that asks for ``vg_case`` runs once for every selected case. ``vg_row`` is that case's row of
-the record, whatever became of it; ``vg_result`` is the row of a measured case, skips, with the
-reason, for one that is not there, and is red for an inconclusive one. The first test that needs a row makes the whole run, so that the launches of
-all cases are interleaved.
+the record, whatever became of it; ``vg_result`` is the row of a measured case: red for one that failed
+or is inconclusive, and skipped, with the reason, for one that is not on this machine. The first test
+that needs a row makes the whole run, so that the launches of all cases are interleaved. A case that
+failed makes the session red, also where no test asked for it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +41,7 @@ _CONFIG = pytest.StashKey[RunConfig]()
 _RULES = pytest.StashKey[GateConfig | None]()
 _RECORD = pytest.StashKey[RunRecord]()
 _GATE = pytest.StashKey[GateRecord]()
+_UNSEEN = pytest.StashKey[tuple[str, ...]]()
 
 MARKER = "real"
 
@@ -164,6 +167,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("vg_case", marked, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run with a failed case, or without a measured one, is red even if no test asked for it."""
+    record = session.config.stash.get(_RECORD, None)
+    if record is None or session.exitstatus != pytest.ExitCode.OK:
+        return
+    if unseen := _failures(record):
+        session.config.stash[_UNSEEN] = unseen
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _failures(record: RunRecord) -> tuple[str, ...]:
+    """What no session may pass with."""
+    if not any(row.status in {"ok", "inconclusive"} for row in record.cases):
+        return ("nothing was measured", *(_words(row) for row in record.cases))
+    return tuple(_words(row) for row in record.cases if row.status == "failed")
+
+
+def _words(row: CaseResult) -> str:
+    return f"{row.status}: {row.case}: {row.error or row.reason}"
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table of the run, after the tests."""
     record = terminalreporter.config.stash.get(_RECORD, None)
@@ -178,6 +203,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     gate = terminalreporter.config.stash.get(_GATE, None)
     if gate is not None:
         print_gate(make_console(stream), gate)
+    if unseen := terminalreporter.config.stash.get(_UNSEEN, ()):
+        terminalreporter.write_line("red, though no test is:", red=True)
+        for line in unseen:
+            terminalreporter.write_line(line, red=True)
 
 
 @pytest.fixture(scope="session")
@@ -244,25 +273,36 @@ def vg_row(vg_case: CaseId, vg_record: RunRecord) -> CaseResult:
 
 @pytest.fixture
 def vg_result(vg_row: CaseResult) -> CaseResult:
-    """The row of a measured case; skips where there is nothing to test.
-
-    Measured but contaminated is no pass: then the test is red.
-    """
-    if vg_row.status == "inconclusive":
-        pytest.fail(f"inconclusive: {vg_row.case}: {vg_row.reason}", pytrace=False)
-    if vg_row.status != "ok":
-        pytest.skip(f"{vg_row.case} is {vg_row.status}: {vg_row.error or vg_row.reason}")
-    return vg_row
+    """The row of a measured case; red where it failed or was contaminated, else skipped."""
+    return _measured(vg_row)
 
 
 @pytest.fixture
-def vg_ratios(vg_result: CaseResult, vg_record: RunRecord) -> Ratios:
-    """The case against FP32 of the same run; skips where FP32 was not measured."""
+def vg_fp32(vg_result: CaseResult, vg_record: RunRecord) -> CaseResult:
+    """The measured FP32 of the same network and backend; red where that failed."""
+    wanted = replace(vg_result.case, precision="fp32")
+    for row in vg_record.cases:
+        if row.case == wanted:
+            return _measured(row)
+    pytest.skip(f"{vg_result.case} has no fp32 beside it: --vg-precisions selects none")
+
+
+@pytest.fixture
+def vg_ratios(vg_result: CaseResult, vg_fp32: CaseResult, vg_record: RunRecord) -> Ratios:
+    """The case against FP32 of the same run; red where FP32 failed, skipped where it is absent."""
     for ratios in vg_record.ratios:
         found = (ratios.model, ratios.task, ratios.backend, ratios.precision)
         if found == (vg_result.model, vg_result.task, vg_result.backend, vg_result.precision):
             return ratios
-    pytest.skip(f"{vg_result.case} has no measured fp32 beside it")
+    pytest.skip(f"{vg_fp32.case} is what others are compared with")
+
+
+def _measured(row: CaseResult) -> CaseResult:
+    if row.status == "unavailable":
+        pytest.skip(f"{row.case} is unavailable: {row.reason}")
+    if row.status != "ok":
+        pytest.fail(_words(row), pytrace=False)
+    return row
 
 
 @pytest.fixture

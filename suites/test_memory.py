@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.types import CaseResult, RunRecord
+from harness.types import CaseResult
 
 SLACK_BYTES = 64 * 2**20
 
@@ -17,17 +17,7 @@ def test_memory_is_measured(vg_result: CaseResult) -> None:
 
 
 @pytest.mark.vg_precisions("int8", "int8-fp16")
-def test_int8_needs_no_more_memory_than_fp32(vg_result: CaseResult, vg_record: RunRecord) -> None:
-    fp32 = next(
-        (
-            row.memory_bytes
-            for row in vg_record.cases
-            if (row.model, row.backend, row.precision)
-            == (vg_result.model, vg_result.backend, "fp32")
-        ),
-        None,
-    )
-    if fp32 is None:
-        pytest.skip("fp32 was not measured in this run")
+def test_int8_needs_no_more_memory_than_fp32(vg_result: CaseResult, vg_fp32: CaseResult) -> None:
     assert vg_result.memory_bytes is not None
-    assert vg_result.memory_bytes.delta <= fp32.delta + SLACK_BYTES
+    assert vg_fp32.memory_bytes is not None
+    assert vg_result.memory_bytes.delta <= vg_fp32.memory_bytes.delta + SLACK_BYTES

@@ -29,6 +29,7 @@ def test_int8_covers_the_network(vg_row: CaseResult) -> None:
 
 @pytest.mark.vg_precisions("fp32", *SIMULATED_PRECISIONS, "bf16", "fp16", "tf32")
 def test_nothing_else_computes_in_int8(vg_row: CaseResult) -> None:
+    assert vg_row.status != "failed", f"failed: {vg_row.error}"
     if vg_row.int8_coverage is None:
         pytest.skip(f"{vg_row.case} does not tell what it executes ({vg_row.status})")
     assert vg_row.int8_coverage.by_macs.int8 == 0.0

@@ -142,6 +142,86 @@ def test_an_unavailable_backend_is_red_and_its_other_tests_skip(
     result.stdout.fnmatch_lines(["SKIPPED*is unavailable: fake is missing*"])
 
 
+OWN_TESTS = """
+import pytest
+
+@pytest.mark.vg_precisions("int8")
+def test_fast(vg_result):
+    assert vg_result.latency_ms.median < 10
+
+@pytest.mark.vg_precisions("int8")
+def test_small(vg_ratios):
+    assert vg_ratios.size > 3
+"""
+
+
+@pytest.mark.parametrize("fault", ["crash", "nan", "float"])
+def test_a_failed_case_is_red_in_tests_of_ones_own(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    (run.path / "test_mine.py").write_text(OWN_TESTS)
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}")
+    result = run("test_mine.py")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"errors": 2}
+    result.stdout.fnmatch_lines(["*failed: unet/phantom-mini/fake/int8: *"])
+
+
+@pytest.mark.parametrize("fault", ["crash", "integer"])
+def test_a_failed_fp32_is_red_in_tests_of_ratios(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    (run.path / "test_mine.py").write_text(OWN_TESTS)
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"fp32={fault}")
+    result = run("test_mine.py")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(["*failed: unet/phantom-mini/fake/fp32: *"])
+
+
+def test_a_case_that_no_test_asked_for_makes_the_session_red(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.path / "test_mine.py").write_text(OWN_TESTS)
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=crash")
+    result = run("test_mine.py", "-k", "test_fast")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"passed": 1, "deselected": 1}
+    result.stdout.fnmatch_lines(
+        ["*VoxGate*", "red, though no test is:", "failed: unet/phantom-mini/fake/fp32: *SIGKILL*"]
+    )
+
+
+def test_where_nothing_is_measured_all_skip_and_the_session_is_red(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run.path / "test_mine.py").write_text(OWN_TESTS)
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=missing")
+    result = run("test_mine.py")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"skipped": 2}
+    result.stdout.fnmatch_lines(["red, though no test is:", "nothing was measured"])
+
+
+@pytest.mark.parametrize("fault", ["int8=crash", "fp32=crash"])
+@pytest.mark.parametrize("suite", ["test_accuracy.py", "test_footprint.py", "test_memory.py"])
+def test_each_suite_alone_is_red(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, suite: str, fault: str
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
+    result = run(suite, "--vg-precisions=fp32,int8")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "errors" in result.parseoutcomes()
+
+
+def test_an_engine_that_tells_nothing_because_it_failed_is_red(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "fp32=crash")
+    result = run("-k", "test_nothing_else_computes_in_int8", "--vg-precisions=fp32")
+    assert result.parseoutcomes()["failed"] == 1
+
+
 def test_an_inconclusive_case_is_red(run: Runner) -> None:
     (run.path / "conftest.py").write_text(
         "from harness import pipeline\npipeline.contamination = lambda _: ('power cap in 40%',)\n"
