@@ -16,8 +16,8 @@ from harness.replay import CLOCK
 from harness.types import CaseResult, Ratios, RunRecord
 
 MIN_INT8_SPEEDUP = {
-    "unet": 3.0, "transunet": 2.3, "unest": 2.1, "nnunet": 2.8, "swinunetr": 1.6,
-    "segresnet": 3.0, "vista3d": 2.6, "vista3d-released": 2.6, "stunet-s": 2.5,
+    "unet": 3.0, "transunet": 2.3, "unest-small": 2.1, "nnunet-small": 2.8, "swinunetr-24": 1.6,
+    "segresnet-24": 3.0, "vista3d-16": 2.6, "vista3d-released": 2.6, "stunet-s": 2.5,
 }  # fmt: skip
 MIN_INT8_SPEEDUP_WITHOUT_DOT_PRODUCTS = 1.1
 FAKE_TOLERANCE = 0.25

@@ -37,7 +37,7 @@ def test_weights_beyond_the_limit_go_beside_the_graph(
 
 def _workshop(tmp_path: Path, classes: str) -> Workshop:
     config = RunConfig(
-        models=("segresnet",), checkpoint_dir=tmp_path, cache_dir=tmp_path / "cache",
+        models=("segresnet-24",), checkpoint_dir=tmp_path, cache_dir=tmp_path / "cache",
         classes=classes,  # type: ignore[arg-type]
     )  # fmt: skip
     limits = Limits(seconds=120, memory_bytes=None)
@@ -46,12 +46,12 @@ def _workshop(tmp_path: Path, classes: str) -> Workshop:
 
 def test_network_without_a_checkpoint_is_seeded_with_the_papers_classes(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    first = _workshop(tmp_path, "paper").weights("segresnet")
+    first = _workshop(tmp_path, "paper").weights("segresnet-24")
     assert first.result.parameters == 10_576_761
-    again = _workshop(tmp_path / "other", "paper").weights("segresnet")
+    again = _workshop(tmp_path / "other", "paper").weights("segresnet-24")
     assert first.result.sha256 == again.result.sha256
 
 
 def test_network_without_a_checkpoint_is_refused_with_the_tasks_classes(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no checkpoint of segresnet for mni152"):
-        _workshop(tmp_path, "task").weights("segresnet")
+    with pytest.raises(ArtifactError, match="no checkpoint of segresnet-24 for mni152"):
+        _workshop(tmp_path, "task").weights("segresnet-24")
