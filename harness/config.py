@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -225,8 +226,9 @@ class RunConfig:
     def _check_selection(self) -> None:
         for option in ("models", "backends", "precisions", "float_layers"):
             names: Sequence[str] = getattr(self, option)
-            if len(set(names)) != len(names):
-                msg = f"the {option} name one twice: {', '.join(names)}"
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                msg = f"the {option} name {' and '.join(twice)} twice: {', '.join(names)}"
                 raise UsageError(msg)
         if self.float_layers and len(self.models) != 1:
             msg = "layers are left in float by name, so select the one model that they belong to"
@@ -307,10 +309,16 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def split_models(text: str) -> tuple[str, ...]:
-    """The models of a comma-separated option: a set, like ``paper``, stands for its networks."""
-    return tuple(
-        model for name in split_names(text) for model in models.MODEL_SETS.get(name, (name,))
-    )
+    """The models of a comma-separated option: a set, like ``paper``, stands for its networks.
+
+    A network of two of the names is taken once; a name that is written twice stays, to be refused.
+
+    Raises:
+        UsageError: no such model or set; the message lists both.
+    """
+    names = split_names(text)
+    found = tuple(model for name in names for model in models.names_of(name))
+    return found if len(set(names)) < len(names) else tuple(dict.fromkeys(found))
 
 
 def split_pythons(entries: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -104,12 +104,18 @@ class WorkerCrashError(WorkerError):
     """A worker was killed by a signal or exited without an answer."""
 
 
-def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UsageError:
-    """The error for a name that is in no table: lists what is, and guesses what was meant."""
-    known = sorted(choices)
-    close = difflib.get_close_matches(name, known, n=1)
+def unknown_name(
+    kind: str, name: str, choices: Iterable[str], sets: Iterable[str] = ()
+) -> UsageError:
+    """The error for a name that is in no table: lists what is, and guesses what was meant.
+
+    ``sets`` are names that stand for several of the choices.
+    """
+    known, together = sorted(choices), sorted(sets)
+    close = difflib.get_close_matches(name, [*known, *together], n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
-    msg = f"unknown {kind} {name!r}.{guess} Choose from: {', '.join(known)}."
+    listed = "; sets of them: ".join(", ".join(names) for names in (known, together) if names)
+    msg = f"unknown {kind} {name!r}.{guess} Choose from: {listed}."
     return UsageError(msg)
 
 

@@ -1,4 +1,4 @@
-"""List the architectures with their size, source and trained checkpoints."""
+"""List the architectures with their size, the sets they are in, trained checkpoints and source."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "parameters", "trained for", "source")
+    table = Table("model", "parameters", "sets", "trained for", "source")
     for spec in models.MODELS.values():
-        tasks = ", ".join(_trained_for(spec)) or "–"
-        table.add_row(spec.name, f"{spec.parameters:,}", tasks, spec.source)
+        sets, tasks = models.sets_with(spec.name), _trained_for(spec)
+        names = (", ".join(group) or "–" for group in (sets, tasks))
+        table.add_row(spec.name, f"{spec.parameters:,}", *names, spec.source)
     Console().print(table)
     return 0
 
@@ -37,6 +38,7 @@ def _row(spec: models.ModelSpec) -> dict[str, object]:
         "name": spec.name,
         "title": spec.title,
         "parameters": spec.parameters,
+        "sets": models.sets_with(spec.name),
         "roi_multiple": spec.roi_multiple,
         "roi": spec.roi,
         "source": spec.source,

@@ -7,10 +7,10 @@ of parameters, as the authors' repository shows (`baselines/paper.json` holds bo
 
 from __future__ import annotations
 
-from harness.errors import look_up
+from harness.errors import look_up, unknown_name
 from harness.models.spec import LazyBuilder, ModelSpec
 
-__all__ = ["MODELS", "MODEL_SETS", "ModelSpec", "get"]
+__all__ = ["MODELS", "MODEL_SETS", "ModelSpec", "get", "names_of", "sets_with"]
 
 # What a name in --models can stand for. ``paper``: its networks at its sizes, STU-Net-H apart, which
 # takes 24 GB. ``default``: smaller ones of five, so that two CPU cores measure all within minutes.
@@ -181,3 +181,19 @@ def get(name: str) -> ModelSpec:
         UsageError: no such model; the message lists them.
     """
     return look_up("model", name, MODELS)
+
+
+def names_of(name: str) -> tuple[str, ...]:
+    """The models that a name in --models stands for: those of a set, or that model alone.
+
+    Raises:
+        UsageError: no such model or set; the message lists both.
+    """
+    if name not in MODELS and name not in MODEL_SETS:
+        raise unknown_name("model", name, MODELS, MODEL_SETS)
+    return MODEL_SETS.get(name, (name,))
+
+
+def sets_with(name: str) -> list[str]:
+    """The sets that a model is in."""
+    return [title for title, names in MODEL_SETS.items() if name in names]

@@ -57,6 +57,8 @@ def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
     ("option", "value", "words"),
     [
         ("--models", "unett", "unknown model 'unett'. Did you mean 'unet'? Choose from: nnunet,"),
+        ("--models", "nosuch", "; sets of them: default, paper."),
+        ("--models", "paper,paper", "the models name unet and transunet and unest"),
         ("--task", "brain", "unknown task 'brain'. Choose from: mni152, phantom, phantom-mini"),
         ("--backend", "openvin", "Did you mean 'openvino'?"),
         ("--precisions", "int4", "unknown precision 'int4'. Did you mean 'int8'?"),
@@ -246,11 +248,17 @@ def test_a_model_that_cannot_take_the_tasks_patches_is_usage(
 
 def test_models_lists_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
-    (unet,) = [row for row in json.loads(capsys.readouterr().out) if row["name"] == "unet"]
-    assert unet["parameters"] == 5_749_443
-    assert "mni152" in unet["trained_for"]
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["unet"]["parameters"] == 5_749_443
+    assert "mni152" in rows["unet"]["trained_for"]
+    sets = {name: rows[name]["sets"] for name in ("unet", "unest", "unest-small", "stunet-h")}
+    assert sets == {
+        "unet": ["paper", "default"], "unest": ["paper"], "unest-small": ["default"], "stunet-h": [],
+    }  # fmt: skip
     assert main(["models"]) == 0
-    assert "5,749,443" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "5,749,443" in printed
+    assert "paper, default" in printed
 
 
 def test_inspect_shows_layers_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from harness import backends, datasets, models, quantizers
-from harness.config import RunConfig, default_record_path, split_names
+from harness.config import RunConfig, default_record_path, split_models, split_names
 from harness.datasets.phantom import Phantom
 from harness.errors import EXIT_USAGE, UsageError
 from harness.types import PRECISIONS, CaseId, Precision
@@ -85,9 +85,7 @@ def test_name_like_no_other_gets_no_guess() -> None:
     ],
 )
 def test_name_given_twice_is_refused(option: str, names: tuple[str, ...]) -> None:
-    message = _refused(**{option: names})
-    assert option.removesuffix("s") in message
-    assert "twice" in message
+    assert _refused(**{option: names}).startswith(f"the {option} name {names[0]} twice: ")
 
 
 @pytest.mark.parametrize("option", ["models", "backends"])
@@ -244,6 +242,56 @@ def test_cache_folder_defaults_to_the_users(
 )  # fmt: skip
 def test_names_are_split_at_commas(text: str, names: tuple[str, ...]) -> None:
     assert split_names(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("default", models.MODEL_SETS["default"]),
+        (" stunet-h , unet", ("stunet-h", "unet")),
+        ("", ()),
+        # What two names stand for is taken once, in the order of the names.
+        ("paper,unet", models.MODEL_SETS["paper"]),
+        ("vista3d,paper", ("vista3d", *models.MODEL_SETS["paper"][:6], "stunet-s")),
+        (
+            "paper,default",
+            (
+                *models.MODEL_SETS["paper"], "unest-small", "nnunet-small", "swinunetr-24",
+                "segresnet-24", "vista3d-16",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_a_set_stands_for_its_models(text: str, names: tuple[str, ...]) -> None:
+    assert split_models(text) == names
+
+
+@pytest.mark.parametrize("text", ["unet,unet", "paper,paper", "paper,unet,unet"])
+def test_a_name_that_is_written_twice_is_refused(text: str) -> None:
+    assert "the models name unet" in _refused(models=split_models(text))
+
+
+def test_each_set_can_run() -> None:
+    for name in models.MODEL_SETS:
+        config = RunConfig(models=split_models(name))
+        assert config.check() is config
+        assert len(config.models) == 8
+
+
+def test_the_papers_set_has_the_papers_sizes_and_class_counts() -> None:
+    config = RunConfig(models=split_models("paper"), classes="paper")
+    assert config.check() is config
+    assert all(models.get(name).paper_parameters for name in config.models)
+
+
+@pytest.mark.parametrize(("name", "guess"), [("papr", "paper"), ("unett", "unet"), ("zzz", "")])
+def test_unknown_model_lists_the_sets_too(name: str, guess: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        split_models(f"unet,{name}")
+    message = str(caught.value)
+    assert message.startswith(f"unknown model {name!r}.")
+    assert (f"Did you mean {guess!r}?" in message) == bool(guess)
+    assert message.endswith(f"{', '.join(sorted(models.MODELS))}; sets of them: default, paper.")
 
 
 def test_record_is_named_after_the_time() -> None:
