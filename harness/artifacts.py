@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from harness import backends, datasets, jobs, layout, models, quantizers
+from harness import backends, datasets, jobs, layout, models, quantizers, timing_cache
 from harness.cache import Artifact, Cache
 from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.config import RunConfig
@@ -320,7 +320,9 @@ class Workshop:
                 if not request.lint and is_quantized_onnx(request):
                     linted = run_job(jobs.LINT, LintRequest(onnx=source), self.limits)
                     refuse(source, linted.findings)
-                return run_job(jobs.BUILD, request, self.limits, interpreter.path)
+                built = run_job(jobs.BUILD, request, self.limits, interpreter.path)
+                timing_cache.keep(built.timing_cache)
+                return replace(built, timing_cache=None)
 
             return self.cache.get_or_make("engine", inputs, Built, make)
 

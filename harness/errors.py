@@ -9,6 +9,7 @@ HarnessError                     exit 4   a case failed, or nothing was measured
 ├── GraphLintError               exit 4   a quantized graph breaks what runtimes demand of Q/DQ nodes
 ├── BuildError                   exit 4   a backend could not turn a graph into an engine
 ├── DeviceMemoryError            exit 4   a GPU's memory did not suffice
+├── DeviceError                  exit 4   a GPU or its driver failed, or the GPU was lost
 ├── EngineOutputError            exit 4   an engine returned NaN or the wrong shape
 ├── NotInt8Error                 exit 4   an INT8 engine computes in float
 ├── UnexpectedInt8Error          exit 4   an FP32 or fake-quantized engine computes in int8
@@ -74,6 +75,10 @@ class BuildError(HarnessError):
 
 class DeviceMemoryError(HarnessError):
     """A GPU ran out of memory while an engine was built, loaded or run."""
+
+
+class DeviceError(HarnessError):
+    """A GPU or its driver failed; other cases may run on it still."""
 
 
 class EngineOutputError(HarnessError):

@@ -29,8 +29,15 @@ def builds(distributions: list[str]) -> dict[str, str]:
 
 
 def missing(modules: list[str]) -> list[str]:
-    """Top-level modules that cannot be found."""
-    return [name for name in modules if importlib.util.find_spec(name) is None]
+    """Modules that cannot be found; of a package inside another, the outer one is imported."""
+    return [name for name in modules if not _is_there(name)]
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _digest(name: str) -> str:

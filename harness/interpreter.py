@@ -20,7 +20,7 @@ from harness import backends, installed
 from harness.environment import PACKAGES
 from harness.errors import UnavailableError, UsageError
 
-OLDEST = (3, 11)
+OLDEST = (3, 10)
 
 # What a worker imports to probe, build and run, beside the backend's own modules.
 WORKER_MODULES = {"msgspec": "msgspec", "numpy": "numpy"}

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from harness.types import GpuProcess
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -272,4 +270,6 @@ def _belongs(pid: int, worker: int) -> bool:
 
 
 def _exist(pids: Sequence[int]) -> bool | None:
+    import psutil  # not above: workers ask for memory alone, and have no such package
+
     return all(psutil.pid_exists(pid) for pid in pids) if pids else None

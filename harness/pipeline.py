@@ -289,6 +289,7 @@ def _result(run: CaseRun) -> CaseResult:
         engine_sha256=built.engine_sha256,
         engine_key=run.engine.key,
         build_s=built.build_s,
+        build_warnings=built.warnings,
         build_cached=run.engine.reused,
     )
     if not run.launches:

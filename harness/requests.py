@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.provenance import PatchInfo
+from harness.timing_cache import FilledCache
 from harness.types import (
     Dice,
     ExecutedLayer,
@@ -214,11 +215,17 @@ class BuildRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """An engine file and how long it took to build, without the SDK's import."""
+    """An engine file and how long it took to build, without the SDK's import.
+
+    ``warnings`` are the SDK's own words; ``timing_cache`` is for `harness.timing_cache.keep` once the
+    build is known to be clean.
+    """
 
     engine_bytes: int
     engine_sha256: str
     build_s: float
+    warnings: tuple[str, ...] = ()
+    timing_cache: FilledCache | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

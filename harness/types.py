@@ -301,6 +301,7 @@ class CaseResult:
     engine_key: str | None = None
     build_s: float | None = None
     build_cached: bool | None = None
+    build_warnings: tuple[str, ...] = ()
     latency_ms: Latency | None = None
     samples_ns: tuple[tuple[int, ...], ...] = ()
     launches: tuple[Launch, ...] = ()

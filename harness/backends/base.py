@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EngineOutputError, UnavailableError
 from harness.requests import EngineOptions, Probe
+from harness.timing_cache import FilledCache
 from harness.types import ExecutedLayer, GraphFacts, Precision, QuantizedFormat, SourceKind
 
 Tensor = NDArray[np.float32]
@@ -52,7 +54,7 @@ class BackendSpec:
         return tuple(self.sources)
 
 
-def import_sdk(name: str, title: str) -> Any:
+def import_sdk(name: str, title: str, distribution: str = "") -> Any:
     """The SDK's module, imported when it is first needed.
 
     Raises:
@@ -61,8 +63,14 @@ def import_sdk(name: str, title: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        msg = f"{title} cannot be imported ({error}); install it with 'pip install {name}'"
+        msg = f"{title} cannot be imported ({error}); install it with 'pip install {distribution or name}'"
         raise UnavailableError(msg) from error
+
+
+def accelerator_name(device: str, uuid: bytes) -> str:
+    """A GPU's UUID as NVML writes it; a slice of one, which CUDA names so, has another beginning."""
+    kind = "MIG" if " MIG " in device else "GPU"
+    return f"{kind}-{UUID(bytes=uuid)}"
 
 
 class LayerTimes:
@@ -169,6 +177,22 @@ class HostTimed(ABC):
         return self._logits
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildNotes:
+    """What a build leaves beside the engine: the SDK's warnings, and what it timed."""
+
+    warnings: tuple[str, ...] = ()
+    timing_cache: FilledCache | None = None
+
+
+class Quiet:
+    """What a backend has whose builds leave nothing but the engine."""
+
+    def build_notes(self) -> BuildNotes:
+        """None."""
+        return BuildNotes()
+
+
 class Backend(Protocol):
     """A runtime. ``build`` and ``load`` are separate: engines are bytes in between."""
 
@@ -187,6 +211,9 @@ class Backend(Protocol):
         Raises:
             BuildError: the SDK did not accept the graph.
         """
+
+    def build_notes(self) -> BuildNotes:
+        """What the last build left beside the engine."""
 
     def load(self, engine: bytes, options: EngineOptions) -> Session:
         """An engine from its bytes.

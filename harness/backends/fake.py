@@ -17,7 +17,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import HostTimed, Tensor
+from harness.backends.base import HostTimed, Quiet, Tensor
 from harness.errors import BuildError, unknown_name
 from harness.files import sha256_bytes
 from harness.requests import EngineOptions, Probe
@@ -49,7 +49,7 @@ def fault(precision: Precision) -> str:
     return name
 
 
-class Fake:
+class Fake(Quiet):
     """Always available, unless told otherwise."""
 
     def probe(self) -> Probe:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import HostTimed, LayerTimes, Tensor, import_sdk
+from harness.backends.base import HostTimed, LayerTimes, Quiet, Tensor, import_sdk
 from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.requests import EngineOptions, Probe
 from harness.types import ExecutedLayer
@@ -37,7 +37,7 @@ def sdk() -> Any:
     return import_sdk("onnxruntime", "ONNX Runtime")
 
 
-class OnnxRuntime:
+class OnnxRuntime(Quiet):
     """The CPU provider."""
 
     def probe(self) -> Probe:

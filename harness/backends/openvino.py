@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends.base import HostTimed, LayerTimes, Tensor, import_sdk
+from harness.backends.base import HostTimed, LayerTimes, Quiet, Tensor, import_sdk
 from harness.backends.openvino_pairs import join_pairs
 from harness.errors import BuildError, UnavailableError
 from harness.requests import EngineOptions, Probe
@@ -62,7 +62,7 @@ def topology_codec() -> list[Callable[[bytes], bytes]]:
     return [zlib.compress, zlib.decompress]
 
 
-class OpenVino:
+class OpenVino(Quiet):
     """The CPU default."""
 
     def probe(self) -> Probe:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness import models
 from harness.backends import cuda
-from harness.backends.base import Burst, HostTimed, Tensor, import_sdk
+from harness.backends.base import Burst, HostTimed, Quiet, Tensor, import_sdk
 from harness.backends.in_flight import time_in_flight
 from harness.errors import BuildError, UnavailableError
 from harness.models.network import load_network
@@ -30,7 +30,7 @@ def sdk() -> Any:
     return import_sdk("torch", "PyTorch")
 
 
-class PyTorch:
+class PyTorch(Quiet):
     """Eager execution."""
 
     def probe(self) -> Probe:

@@ -1,4 +1,4 @@
-"""A TensorRT engine that runs: buffers and events by PyTorch, a stream of its own.
+"""A TensorRT engine that runs: buffers, events and a stream of its own, by CUDA's bindings.
 
 Time is CUDA events around the enqueue on that stream, without copies. With ``cuda_graph`` the
 enqueue is captured once and replayed; without it, `TensorRtSession.replay` does so beside.
@@ -6,20 +6,41 @@ enqueue is captured once and replayed; without it, `TensorRtSession.replay` does
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backends import cuda
-from harness.backends.base import Burst, LayerTimes, Tensor, import_sdk
+from harness.backends import cuda_runtime
+from harness.backends.base import Burst, LayerTimes, Tensor
 from harness.backends.in_flight import time_in_flight
 from harness.backends.tensorrt_inspector import parse_layers
-from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
+from harness.backends.tensorrt_log import Words
+from harness.errors import BuildError, DeviceError, DeviceMemoryError, EngineOutputError
 from harness.types import ExecutedLayer
 
 if TYPE_CHECKING:
     import tensorrt as trt
+
+
+# TensorRT's types that an array can have; its own table breaks with some versions of NumPy.
+_TYPES = {
+    "FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64",
+    "UINT8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+class _Buffer:
+    """A tensor's memory on the device and, pinned, on the host."""
+
+    def __init__(self, shape: tuple[int, ...], kind: str) -> None:
+        self.host = cuda_runtime.PinnedBuffer(shape, kind)
+        self.device = cuda_runtime.DeviceBuffer(self.host.size)
+
+    def close(self) -> None:
+        self.device.close()
+        self.host.close()
 
 
 class TensorRtSession:
@@ -31,27 +52,33 @@ class TensorRtSession:
         runtime: trt.Runtime,
         engine: trt.ICudaEngine,
         *,
+        log: Any,
         cuda_graph: bool = False,
         profiled: bool = False,
     ) -> None:
         self._sdk = sdk
         self._runtime = runtime  # must outlive the engine
         self._engine = engine
+        self._log = log
+        words = Words(log)
         context: trt.IExecutionContext = engine.create_execution_context()
         if context is None:
-            size = engine.device_memory_size_v2
-            msg = f"no execution context: it needs {size / 2**20:.0f} MiB of device memory; {cuda.free_memory()}"
+            size = _scratch_bytes(engine) / 2**20
+            msg = (
+                f"no execution context, which needs {size:.0f} MiB of device memory: {words.last()}; "
+                f"{cuda_runtime.free_memory()}"
+            )
             raise DeviceMemoryError(msg)
         self._context = context
         self._input, self._output = _tensor_names(sdk, engine)
-        self._torch = import_sdk("torch", "PyTorch")
-        self._stream = self._torch.cuda.Stream()
-        self._buffers: tuple[Any, Any] | None = None
+        self._stream = cuda_runtime.Stream()
+        self._shape: tuple[int, ...] = ()
+        self._buffers: tuple[_Buffer, _Buffer] | None = None
         self._wants_graph = cuda_graph and not profiled  # a replayed graph has no layers
         self._profiler = _profiler(sdk) if profiled else None
         if self._profiler is not None:
             context.profiler = self._profiler
-        self._graph: Any = None
+        self._graph: cuda_runtime.Graph | None = None
 
     def infer(self, image: Tensor) -> tuple[NDArray[np.generic], int]:
         """Copy in, enqueue between two events, copy out; ns are of the enqueue alone."""
@@ -82,35 +109,34 @@ class TensorRtSession:
         try:
             return time_in_flight(self, count)
         finally:
-            self._graph = None
+            self._drop_graph()
 
     def output(self) -> NDArray[np.generic]:
         """A copy of what the last inference left in the output's buffer."""
         assert self._buffers is not None
-        with self._torch.cuda.stream(self._stream):
-            logits: NDArray[np.generic] = self._buffers[1].cpu().numpy()
-        return logits
+        _, target = self._buffers
+        self._stream.copy_out(target.host, target.device)
+        self._stream.synchronize()
+        return target.host.array.copy()
 
-    def mark(self) -> Any:
+    def mark(self) -> cuda_runtime.Event:
         """A recorded event."""
-        event = self._torch.cuda.Event(enable_timing=True)
-        event.record(self._stream)
-        return event
+        return self._stream.mark()
 
-    def wait(self, mark: Any) -> None:
+    def wait(self, mark: cuda_runtime.Event) -> None:
         """Until the GPU has come to the event."""
-        mark.synchronize()
+        mark.wait()
 
-    def between_ns(self, before: Any, after: Any) -> int:
+    def between_ns(self, before: cuda_runtime.Event, after: cuda_runtime.Event) -> int:
         """By the GPU's clock."""
-        elapsed_ms: float = before.elapsed_time(after)
-        return round(elapsed_ms * 1e6)
+        return after.since_ns(before)
 
     def _load(self, image: Tensor) -> None:
         """Copy an image into the input's buffer."""
         source, _ = self._buffers_for(image.shape)
-        with self._torch.cuda.stream(self._stream):
-            source.copy_(self._torch.from_numpy(np.ascontiguousarray(image)))
+        self._stream.synchronize()  # an earlier copy may still read the host's memory
+        source.host.array[...] = image
+        self._stream.copy_in(source.device, source.host)
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The weighted layers with the precision that the builder gave them."""
@@ -119,22 +145,28 @@ class TensorRtSession:
         return parse_layers(inspector.get_engine_information(self._sdk.LayerInformationFormat.JSON))
 
     def layer_times_ns(self) -> dict[str, int] | None:
-        """What the profiler was told, which each enqueue does as it is; never seen to run."""
+        """What the profiler was told, which each enqueue does as it is."""
         return None if self._profiler is None else self._profiler.medians() or None
 
     def device_memory_bytes(self) -> int:
         """Activations and scratch that the engine asks for, without its weights."""
-        size: int = self._engine.device_memory_size_v2
-        return size
+        return _scratch_bytes(self._engine)
 
     def close(self) -> None:
         """Free the graph and the context before the engine, the engine before its runtime."""
-        del self._graph, self._buffers, self._context, self._profiler, self._engine, self._runtime
+        with contextlib.suppress(DeviceError):  # of a device that is lost nothing can be freed
+            self._stream.synchronize()
+            self._drop_graph()
+            self._drop_buffers()
+            self._stream.close()
+        del self._context, self._profiler, self._engine, self._runtime
 
-    def _buffers_for(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """Device tensors of the input and the output; new ones where the shape is another."""
-        if self._buffers is not None and tuple(self._buffers[0].shape) == shape:
+    def _buffers_for(self, shape: tuple[int, ...]) -> tuple[_Buffer, _Buffer]:
+        """Memory of the input and the output; new where the shape is another."""
+        if self._buffers is not None and self._shape == shape:
             return self._buffers
+        self._drop_graph()
+        self._drop_buffers()
         if not self._context.set_input_shape(self._input, shape):
             wanted = tuple(self._engine.get_tensor_shape(self._input))
             msg = f"the engine takes {wanted}, not an image of {shape}"
@@ -142,38 +174,56 @@ class TensorRtSession:
         source = self._allocate(self._input, shape)
         target = self._allocate(self._output, tuple(self._context.get_tensor_shape(self._output)))
         for name, buffer in ((self._input, source), (self._output, target)):
-            self._context.set_tensor_address(name, buffer.data_ptr())
-        self._graph = None
-        self._buffers = source, target
+            self._context.set_tensor_address(name, buffer.device.address)
+        self._shape, self._buffers = shape, (source, target)
         return self._buffers
 
-    def _allocate(self, name: str, shape: tuple[int, ...]) -> Any:
-        torch = self._torch
-        kind = np.dtype(self._sdk.nptype(self._engine.get_tensor_dtype(name))).name
+    def _allocate(self, name: str, shape: tuple[int, ...]) -> _Buffer:
+        named = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
+        if named not in _TYPES:
+            msg = f"tensor {name!r} has the type {named}, which no array has"
+            raise EngineOutputError(msg)
         try:
-            return torch.empty(shape, dtype=getattr(torch, kind), device="cuda")
-        except torch.OutOfMemoryError as error:
-            msg = f"no device memory for tensor {name!r} of {shape} {kind}: {error}; {cuda.free_memory()}"
+            return _Buffer(shape, _TYPES[named])
+        except DeviceMemoryError as error:
+            msg = f"no device memory for tensor {name!r} of {shape} {_TYPES[named]}: {error}"
             raise DeviceMemoryError(msg) from error
+
+    def _drop_buffers(self) -> None:
+        for buffer in self._buffers or ():
+            buffer.close()
+        self._buffers = None
+
+    def _drop_graph(self) -> None:
+        if self._graph is not None:
+            self._graph.close()
+        self._graph = None
 
     def enqueue(self) -> None:
         """One inference on the stream, by the graph where one is captured."""
         if self._graph is not None:
-            self._graph.replay()
+            self._graph.launch(self._stream)
             return
-        if not self._context.execute_async_v3(self._stream.cuda_stream):
-            msg = "the engine refused to run; the worker's log says why"
-            raise EngineOutputError(msg)
+        self._execute()
         if self._wants_graph:  # after one plain run, as lazy initialization must not be captured
             self._graph = self._capture()
 
-    def _capture(self) -> Any:
-        torch = self._torch
-        self._stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
-            self._context.execute_async_v3(self._stream.cuda_stream)
-        return graph
+    def _execute(self) -> None:
+        words = Words(self._log)
+        if self._context.execute_async_v3(self._stream.address):
+            return
+        msg = f"the engine refused to run: {words.last()}"
+        memory = words.out_of_memory()
+        raise (DeviceMemoryError if memory else EngineOutputError)(msg)
+
+    def _capture(self) -> cuda_runtime.Graph:
+        return self._stream.capture(self._execute)
+
+
+def _scratch_bytes(engine: trt.ICudaEngine) -> int:
+    """Activations and scratch; the second name came with version 10, and 11 has no other."""
+    size = getattr(engine, "device_memory_size_v2", None)
+    return int(getattr(engine, "device_memory_size", None) if size is None else size)
 
 
 def _profiler(sdk: Any) -> Any:

@@ -36,7 +36,14 @@ def build(request: BuildRequest) -> Built:
         msg = f"{request.backend} returned an empty engine and no error"
         raise BuildError(msg)
     (Path(request.folder) / layout.ENGINE).write_bytes(engine)
-    return Built(engine_bytes=len(engine), engine_sha256=sha256_bytes(engine), build_s=build_s)
+    notes = backend.build_notes()
+    return Built(
+        engine_bytes=len(engine),
+        engine_sha256=sha256_bytes(engine),
+        build_s=build_s,
+        warnings=notes.warnings,
+        timing_cache=notes.timing_cache,
+    )
 
 
 def is_quantized_onnx(request: BuildRequest) -> bool:

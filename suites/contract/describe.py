@@ -35,9 +35,9 @@ def _documentation(found: Any) -> str:
 
 def flags(module: Any) -> dict[str, int]:
     """What the backend's own functions make of this version's enums."""
-    backend = importlib.import_module("harness.backends.tensorrt")
+    network = importlib.import_module("harness.backends.tensorrt_network")
     return {
-        "network": backend._network_flags(module),
+        "network": network.network_flags(module),
         "strongly_typed": int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
     }
 

@@ -19,7 +19,10 @@ from suites.contract.used import Use, uses
 
 FOLDER = Path(harness.backends.__file__).parent
 SCRIPT = Path(__file__).with_name("describe.py")
-SOURCES = ("tensorrt.py", "tensorrt_session.py")
+SOURCES = (
+    "tensorrt.py", "tensorrt_cache.py", "tensorrt_log.py", "tensorrt_network.py",
+    "tensorrt_session.py",
+)  # fmt: skip
 USED = sorted(set().union(*(uses(FOLDER / name) for name in SOURCES)))
 
 Description = Mapping[str, Any]
@@ -72,7 +75,7 @@ def test_the_list_holds_what_the_backend_cannot_do_without() -> None:
         "Builder", "Builder.create_network", "Builder.build_serialized_network", "OnnxParser",
         "OnnxParser.parse_from_file", "ParserError.node_operator", "BuilderFlag.TF32",
         "IBuilderConfig.profiling_verbosity", "IBuilderConfig.set_timing_cache",
-        "Runtime.deserialize_cuda_engine", "ICudaEngine.device_memory_size_v2",
+        "Runtime.deserialize_cuda_engine", "ICudaEngine.get_tensor_dtype", "ITimingCache.combine",
         "IExecutionContext.execute_async_v3", "IExecutionContext.profiler", "IProfiler", "EngineInspector.get_engine_information",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED", "IOptimizationProfile.set_shape",
     }  # fmt: skip
@@ -85,6 +88,7 @@ def test_a_use_is_read_with_its_arguments(tmp_path: Path) -> None:
         "    config.one(1, two=2)\n"
         "    config.three = sdk.Enum.FOUR\n"
         "    getattr(sdk.Enum, 'FIVE', None)\n"
+        "    getattr(config, 'seven', None)\n"
         "class C:\n"
         "    def __init__(self, engine: trt.Engine):\n"
         "        self._engine = engine\n"
@@ -94,6 +98,7 @@ def test_a_use_is_read_with_its_arguments(tmp_path: Path) -> None:
     assert uses(source) >= {
         Use("IBuilderConfig.one", 1, ("two",)), Use("IBuilderConfig.three", assigned=True),
         Use("Enum.FOUR"), Use("Enum.FIVE", optional=True), Use("Engine.six"),
+        Use("IBuilderConfig.seven", optional=True),
     }  # fmt: skip
 
 

@@ -77,10 +77,10 @@ def _uses_in(scope: ast.AST, known: dict[str, str]) -> Iterator[Use]:
 
 
 def _optional(node: ast.Call, known: dict[str, str]) -> Use | None:
-    """``getattr(sdk.X, "NAME", None)``: something that not every version has."""
+    """``getattr(sdk.X, "NAME", None)``, or of an object: something that not every version has."""
     if ast.unparse(node.func) != "getattr" or len(node.args) != 3:
         return None
-    owner, name = _path(node.args[0], known), node.args[1]
+    owner, name = _path(node.args[0], known) or known.get(ast.unparse(node.args[0])), node.args[1]
     if not owner or not isinstance(name, ast.Constant):
         return None
     return Use(path=f"{owner}.{name.value!s}", optional=True)

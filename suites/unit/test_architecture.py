@@ -20,7 +20,13 @@ SDK_FILES = {
     "modelopt": {"quantizers/modelopt.py"},
     "nilearn": {"datasets/mni152.py"},
     "pynvml": {"nvml.py"},
-    "tensorrt": {"backends/tensorrt.py", "backends/tensorrt_session.py"},
+    "tensorrt": {
+        "backends/tensorrt.py",
+        "backends/tensorrt_cache.py",
+        "backends/tensorrt_network.py",
+        "backends/tensorrt_session.py",
+    },
+    "cuda": {"backends/cuda_runtime.py"},
 }
 
 # From the bottom to the top; a module may import its own layer's package and lower ones.
@@ -32,6 +38,7 @@ LAYERS = (
         "types",
         "study_record",
         "verdicts",
+        "timing_cache",
         "requests",
         "variants",
         "layer_losses",

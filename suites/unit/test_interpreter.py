@@ -44,7 +44,7 @@ def test_our_own_is_found_with_its_packages() -> None:
     [
         ("echo hello", "is no Python: asked for its version it said 'hello"),
         ("echo broken >&2; exit 3", "exited with code 3: broken"),
-        ("echo voxgate 3 9 1", r"is Python 3\.9\.1; VoxGate's workers need 3\.11 or newer"),
+        ("echo voxgate 3 9 1", r"is Python 3\.9\.1; VoxGate's workers need 3\.10 or newer"),
         ("echo voxgate 2 7 18", r"is Python 2\.7\.18"),
         ("echo voxgate 3 12 0", "does not tell its packages"),
     ],

@@ -1,42 +1,31 @@
-"""The run half on a real GPU, around an engine that copies: buffers, stream, events, CUDA graph.
+"""The run half around an engine that copies: buffers, stream, events, CUDA graph.
 
-TensorRT's own runtime is not needed: the stand-in's `execute_async_v3` enqueues a device-to-device
-copy on the stream that it is given, between the addresses that it is given.
+Neither TensorRT nor a GPU is needed: the stand-in's `execute_async_v3` enqueues a copy between the
+addresses that it is given, on the device of fake_cuda.py.
 """
 
 from __future__ import annotations
 
 import ctypes
-import re
-from pathlib import Path
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from harness.backends.tensorrt_session import TensorRtSession
-from harness.errors import BuildError, DeviceMemoryError, EngineOutputError
-
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA GPU; this needs a real stream"
-)
+from harness.errors import BuildError, DeviceError, DeviceMemoryError, EngineOutputError
+from suites.unit.fake_cuda import Code, FakeCuda
 
 SHAPE = (1, 1, 32, 32, 32)
-_DEVICE_TO_DEVICE = 3
+DURATION_NS = 1_250_000
 
 
-def cuda_runtime() -> Any:
-    """The CUDA runtime that PyTorch loaded into this process."""
-    torch.cuda.current_stream()  # initializes CUDA
-    found = re.search(r"\S*libcudart\S*\.so\S*", Path("/proc/self/maps").read_text())
-    assert found is not None
-    library = ctypes.CDLL(found[0])
-    library.cudaMemcpyAsync.argtypes = [
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p,
-    ]  # fmt: skip
-    return library
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    monkeypatch.setitem(sys.modules, "torch", None)  # a worker of TensorRT has none
+    return FakeCuda().install(monkeypatch)
 
 
 class Context:
@@ -44,7 +33,6 @@ class Context:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._cuda = cuda_runtime()
         self._addresses: dict[str, int] = {}
         self.runs = 0
 
@@ -63,19 +51,25 @@ class Context:
     def execute_async_v3(self, stream: int) -> bool:
         self.runs += 1
         assert stream != 0, "the default stream adds synchronization"
+        if self._engine.refusal:
+            self._engine.log.lines.append((True, self._engine.refusal))
+            return False
         source, target = self._addresses["image"], self._addresses["logits"]
         size = 4 * int(np.prod(SHAPE))
-        return bool(
-            self._cuda.cudaMemcpyAsync(target, source, size, _DEVICE_TO_DEVICE, stream) == 0
-        )
+        self._engine.cuda.work(lambda: ctypes.memmove(target, source, size), DURATION_NS)
+        return True
 
 
 class Engine:
     device_memory_size_v2 = 12345
     names: tuple[str, ...] = ("image", "logits")
     shapes: tuple[tuple[int, ...], ...] = (SHAPE,)
+    kind = "DataType.FLOAT"
+    refusal = ""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda = cuda
+        self.log = SimpleNamespace(lines=[(True, "said before")])
         self.context: Context | None = None
 
     @property
@@ -94,7 +88,7 @@ class Engine:
 
     def get_tensor_dtype(self, name: str) -> str:
         del name
-        return "FLOAT"
+        return self.kind
 
     def create_execution_context(self) -> Context:
         self.context = Context(self)
@@ -102,9 +96,8 @@ class Engine:
 
 
 SDK = SimpleNamespace(
-    TensorIOMode=SimpleNamespace(INPUT="in"), nptype=lambda _: np.float32,
-    LayerInformationFormat=SimpleNamespace(JSON="json"),
-)  # fmt: skip
+    TensorIOMode=SimpleNamespace(INPUT="in"), LayerInformationFormat=SimpleNamespace(JSON="json")
+)
 
 
 def image(seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -112,52 +105,131 @@ def image(seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def session(engine: Engine, *, cuda_graph: bool = False) -> TensorRtSession:
-    return TensorRtSession(SDK, SimpleNamespace(), engine, cuda_graph=cuda_graph)
+    return TensorRtSession(SDK, SimpleNamespace(), engine, log=engine.log, cuda_graph=cuda_graph)
 
 
 @pytest.mark.parametrize("cuda_graph", [False, True])
-def test_what_goes_in_comes_out(*, cuda_graph: bool) -> None:
-    engine = Engine()
+def test_what_goes_in_comes_out(cuda: FakeCuda, *, cuda_graph: bool) -> None:
+    engine = Engine(cuda)
     opened = session(engine, cuda_graph=cuda_graph)
     for seed in range(5):
         wanted = image(seed)
         logits, elapsed_ns = opened.infer(wanted)
         np.testing.assert_array_equal(logits, wanted)
-        assert elapsed_ns > 0
+        assert elapsed_ns == DURATION_NS
     assert engine.context is not None
     # A replayed graph calls the engine no more: once plainly, once to be captured.
     assert engine.context.runs == (2 if cuda_graph else 5)
     assert opened.device_memory_bytes() == 12345
     opened.close()
+    assert cuda.used == 0
+    assert cuda.calls.count("cudaGraphExecDestroy") == cuda_graph
 
 
-def test_another_shape_is_refused_with_both() -> None:
+def test_the_timed_loop_copies_the_image_once_and_fetches_nothing(cuda: FakeCuda) -> None:
+    opened = session(Engine(cuda))
+    burst = opened.sample(image(1), 20)
+    assert burst.samples_ns == (DURATION_NS,) * 20
+    assert burst.span_ns == 20 * DURATION_NS
+    assert cuda.calls.count("cudaMemcpyAsync") == 1
+    np.testing.assert_array_equal(opened.output(), image(1))
+
+
+def test_a_replay_beside_leaves_no_graph_behind(cuda: FakeCuda) -> None:
+    engine = Engine(cuda)
+    opened = session(engine)
+    burst = opened.replay(image(1), 10)
+    assert burst is not None
+    assert burst.samples_ns == (DURATION_NS,) * 10
+    assert engine.context is not None
+    assert engine.context.runs == 2
+    assert cuda.calls.count("cudaGraphExecDestroy") == 1
+    opened.infer(image(2))
+    assert engine.context.runs == 3
+
+
+def test_an_image_of_another_shape_gets_other_buffers(cuda: FakeCuda) -> None:
+    other = (1, 1, 16, 16, 16)
+    engine = Engine(cuda)
+    engine.shapes = (SHAPE, other)
+    opened = session(engine)
+    opened._buffers_for(SHAPE)
+    used = cuda.used
+    opened._buffers_for(other)
+    assert cuda.used < used
+    opened.close()
+    assert cuda.used == 0
+
+
+def test_another_shape_is_refused_with_both(cuda: FakeCuda) -> None:
     with pytest.raises(EngineOutputError, match=r"takes \(1, 1, 32, 32, 32\), not an image of"):
-        session(Engine()).infer(np.zeros((1, 1, 16, 16, 16), np.float32))
+        session(Engine(cuda)).infer(np.zeros((1, 1, 16, 16, 16), np.float32))
 
 
-def test_two_outputs_are_no_segmentation_network() -> None:
-    engine = Engine()
+def test_two_outputs_are_no_segmentation_network(cuda: FakeCuda) -> None:
+    engine = Engine(cuda)
     engine.names = ("image", "logits", "aux")
     with pytest.raises(BuildError, match=r"outputs \['logits', 'aux'\]"):
         session(engine)
 
 
-def test_no_context_names_the_memory_it_needs() -> None:
+def test_no_context_names_the_memory_it_needs(cuda: FakeCuda) -> None:
     class Full(Engine):
         device_memory_size_v2 = 3 * 2**20
 
         def create_execution_context(self) -> None:  # type: ignore[override]
-            return None
+            self.log.lines.append((True, "CUDA out of memory"))
 
-    with pytest.raises(DeviceMemoryError, match=r"needs 3 MiB of device memory"):
-        session(Full())
+    with pytest.raises(DeviceMemoryError, match=r"needs 3 MiB.*CUDA out of memory") as caught:
+        session(Full(cuda))
+    assert "said before" not in str(caught.value)
 
 
-def test_no_memory_for_a_buffer_names_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def empty(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError
+def test_the_older_name_of_the_scratch_memory_is_read(cuda: FakeCuda) -> None:
+    engine = Engine(cuda)
+    opened = session(engine)
+    opened._engine = SimpleNamespace(device_memory_size=77)
+    assert opened.device_memory_bytes() == 77
 
-    monkeypatch.setattr(torch, "empty", empty)
-    with pytest.raises(DeviceMemoryError, match=r"no device memory for tensor 'image'"):
-        session(Engine()).infer(image(0))
+
+def test_no_memory_for_a_buffer_names_the_tensor(cuda: FakeCuda) -> None:
+    cuda.fail("cudaMalloc", Code.cudaErrorMemoryAllocation)
+    with pytest.raises(DeviceMemoryError, match=r"no device memory for tensor 'image'.*MiB free"):
+        session(Engine(cuda)).infer(image(0))
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("Error Code 1: Cask (no workspace)", EngineOutputError),
+        ("Error Code 1: Cuda Runtime (out of memory)", DeviceMemoryError),
+    ],
+)
+def test_a_refusal_to_run_has_tensorrts_own_words(
+    cuda: FakeCuda, words: str, error: type[Exception]
+) -> None:
+    engine = Engine(cuda)
+    engine.refusal = words
+    with pytest.raises(error) as caught:
+        session(engine).infer(image(0))
+    assert str(caught.value) == f"the engine refused to run: {words}"
+
+
+def test_a_device_that_is_lost_is_that_error_and_can_be_closed(cuda: FakeCuda) -> None:
+    opened = session(Engine(cuda))
+    opened.infer(image(0))
+    for name in ("cudaEventSynchronize", "cudaStreamSynchronize", "cudaFree"):
+        cuda.fail(name, Code.cudaErrorLaunchFailure)
+    with pytest.raises(DeviceError, match="the GPU is lost"):
+        opened.sample(image(0), 3)
+    opened.close()
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("HALF", "float16"), ("DataType.BOOL", "bool")])
+def test_other_types_stay_what_they_are(cuda: FakeCuda, kind: str, dtype: str) -> None:
+    engine = Engine(cuda)
+    engine.kind = kind
+    assert session(engine)._allocate("logits", SHAPE).host.array.dtype == dtype
+    engine.kind = "BF16"
+    with pytest.raises(EngineOutputError, match="'logits' has the type BF16"):
+        session(engine)._allocate("logits", SHAPE)
