@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.report import charts, formats, simulated
 from harness.report.dice_chart import class_rows, dice_chart, dice_table
@@ -166,7 +166,7 @@ def result_rows(record: RunRecord, paper: Paper | None) -> list[Row]:
             label=labels[group_key(case)],
             case=case,
             ratios=ratios.get((*group_key(case), case.precision)),
-            paper=paper.of(case.model) if paper and case.precision == "int8" else None,
+            paper=paper.of(case) if paper and case.precision == "int8" else None,
             ms=ms,
         )
         for case in record.cases
@@ -191,7 +191,21 @@ def result_table(record: RunRecord, paper: Paper | None) -> Table | None:
 
 def _filled(column: ResultColumn, row: Row) -> Cell | str:
     value = column.fill(row)
-    return Cell(text=value, quiet=True) if column.quiet and isinstance(value, str) else value
+    if not column.quiet:
+        return value
+    return Cell(text=value, quiet=True) if isinstance(value, str) else replace(value, quiet=True)
+
+
+def _smaller_in_the_paper(row: Row) -> Cell | str:
+    if row.paper is None:
+        return ""
+    if row.paper.smaller is None:
+        return Cell(
+            text=f"{formats.times(row.paper.smaller_in_arxiv)} †", note="not of engines: see below"
+        )
+    sizes = row.paper.engine_mib or {}
+    note = " to ".join(f"{sizes[name]:g}" for name in ("fp32", "int8"))
+    return Cell(text=formats.times(row.paper.smaller), note=f"{note} MiB")
 
 
 def _memory(row: Row) -> Cell:
@@ -213,7 +227,7 @@ COLUMNS = (
     ResultColumn("precision", lambda r: simulated.words_of(r.case), numeric=False),
     ResultColumn("size MB", lambda r: formats.megabytes(r.case.engine_bytes), note="serialized engine, 10⁶ bytes"),
     ResultColumn("smaller", lambda r: formats.times(simulated.gain(r.case.precision, r.ratios.size if r.ratios else None))),
-    ResultColumn("paper", lambda r: formats.times(r.paper.smaller) if r.paper else "", note="smaller, in the paper", quiet=True),
+    ResultColumn("paper", _smaller_in_the_paper, note="smaller, in the authors' repository", quiet=True),
     ResultColumn("latency ms", lambda r: r.ms(r.case.latency_ms.median if r.case.latency_ms else None), note="median over all launches"),
     ResultColumn("min", lambda r: r.ms(r.case.latency_ms.min if r.case.latency_ms else None), note="the fastest sample, ms"),
     ResultColumn("faster", lambda r: formats.times(simulated.gain(r.case.precision, r.ratios.latency if r.ratios else None)), note="by medians"),
@@ -264,8 +278,7 @@ def _results(record: RunRecord, groups: Sequence[Group], paper: Paper | None) ->
         charts.size_bars(built(groups)),
     ]
     table = result_table(record, paper)
-    with_paper = paper is not None and any(paper.of(case.model) for case in record.cases)
-    source = [f"Columns headed paper: {paper.source}. {paper.note}"] if paper and with_paper else []
+    source = list(paper.explained(record.cases)) if paper else []
     if record.config.get("classes") == "paper":
         source.append(
             "Built with the paper's class counts: the heads are seeded, not trained, "

@@ -88,7 +88,7 @@ def build_table(record: RunRecord, *, wide: bool) -> Table:
     columns = [column for column in _COLUMNS if wide or column.essential]
     for column in columns:
         table.add_column(
-            column.heading,
+            column.heading if wide else column.heading.replace(" ", "\n"),  # room for names
             justify=column.justify,
             no_wrap=not column.essential,
             min_width=column.least,

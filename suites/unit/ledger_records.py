@@ -12,7 +12,7 @@ from suites.unit.report_records import NETWORKS, PRECISIONS, eight_networks, run
 
 CLASSES = ("rest", "grey", "white", "cyst", "air")
 PATCHES = ("patch-0", "patch-1", "patch-2", "patch-3")
-MODELS = ("unet", "nnunet")
+MODELS = ("unet", "nnunet-small")
 
 
 def with_ledger(*, surfaces: bool = True, precisions: Sequence[str] = PRECISIONS) -> RunRecord:

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
 
-from harness import record
+from harness import models, record
 from harness.cli import main
+from suites.unit import report_records
 
 FAKE = [
     "--models",
@@ -172,6 +175,20 @@ def test_the_table_fits_its_terminal(tmp_path: Path, columns: int) -> None:
     for cell in (" int8 ", "0.01", "2.0", "4.0", "0.9967", "100.0%"):
         assert cell in int8
     assert ("memory" in text) == (columns == 200)
+
+
+def test_names_of_all_models_fit_a_narrow_terminal() -> None:
+    from rich.console import Console
+
+    from harness.report.table import build_table
+
+    run = report_records.eight_networks()
+    longest = max(models.MODELS, key=len)
+    rows = (*run.cases, *(replace(case, model=longest) for case in run.cases[:3]))
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(build_table(replace(run, cases=rows), wide=False))
+    firsts = {line.split()[0] for line in console.export_text().splitlines() if line.strip()}
+    assert {longest, "nnunet-small", "swinunetr-24"} <= firsts
 
 
 def test_a_record_without_a_place_is_refused_before_the_work(
