@@ -31,8 +31,9 @@ class Words:
         return [text for severe, text in self._log.lines[self._start :] if severe]
 
     def last(self, most: int = 3) -> str:
-        """The last errors; if there is none, that it gave no reason."""
-        return "; ".join(self.errors()[-most:]) or "it gave no reason"
+        """The last errors, or else warnings: a driver that is missing is no more than that."""
+        said = self.errors() or list(self.all())
+        return "; ".join(said[-most:]) or "it gave no reason"
 
     def out_of_memory(self) -> str:
         """The first error that says that memory ran out; empty where none does."""

@@ -49,8 +49,9 @@ def parse(sdk: Any, title: str, network: trt.INetworkDefinition, log: Any, path:
     parser: trt.OnnxParser = sdk.OnnxParser(network, log)
     flags = getattr(sdk, "OnnxParserFlag", None)
     native = getattr(flags, "NATIVE_INSTANCENORM", None)
-    if native is not None:  # else a plugin normalizes, which wants cuDNN
-        parser.set_flag(native)
+    set_flag = getattr(parser, "set_flag", None)
+    if set_flag is not None and native is not None:  # else a plugin normalizes, which wants cuDNN
+        set_flag(native)
     if not parser.parse_from_file(str(path)):
         msg = f"{title} cannot parse {path.name}: {_parser_errors(parser)}"
         raise BuildError(msg)
@@ -77,8 +78,12 @@ def configure(
     else:
         config.set_flag(sdk.BuilderFlag.TF32)
     if not version.strongly_typed:
+        flags = {
+            "INT8": getattr(sdk.BuilderFlag, "INT8", None),
+            "FP16": getattr(sdk.BuilderFlag, "FP16", None),
+        }
         for name in _FLAGS.get(options.precision, ()):
-            config.set_flag(getattr(sdk.BuilderFlag, name))
+            config.set_flag(flags[name])
     if version.library_tactics:
         _leave_out_libraries(sdk, config, version)
 

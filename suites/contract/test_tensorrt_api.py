@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.backends
+from harness.backends.tensorrt_versions import traits
+from suites.contract.conftest import DESCRIBED, VERSIONS, bindings_of
 from suites.contract.signatures import Signature, signatures
 from suites.contract.used import Use, uses
 
@@ -38,9 +40,15 @@ def ask(bindings: Path, paths: list[str]) -> Description:
     return answer
 
 
-@pytest.fixture(scope="session")
-def described(bindings: Path) -> Description:
-    return ask(bindings, [use.path for use in USED])
+@pytest.fixture(scope="session", params=[*VERSIONS, *DESCRIBED])
+def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Description:  # fmt: skip
+    """Of a wheel, or of one that is too large, from the file that was written of it."""
+    if request.param in VERSIONS:
+        return ask(bindings_of(request.param, tmp_path_factory), [use.path for use in USED])
+    text = SCRIPT.with_name(f"tensorrt-{request.param}.json").read_text()
+    answer: dict[str, Any] = json.loads(text)
+    assert answer["version"] == request.param
+    return answer | {"api": {use.path: answer["api"].get(use.path) for use in USED}}
 
 
 @pytest.mark.parametrize("use", USED, ids=str)
@@ -55,9 +63,21 @@ def test_the_version_has_what_the_backend_uses(described: Description, use: Use)
 
 
 def test_flags_are_the_versions_own(described: Description) -> None:
-    flags = described["flags"]
-    assert flags["network"] == 1 << flags["strongly_typed"]
-    assert flags["strongly_typed"] == (1 if described["version"].startswith("10.") else 0)
+    flags, major = described["flags"], described["version"].split(".")[0]
+    assert flags["strongly_typed"] == {"8": None, "10": 1, "11": 0}[major]
+    assert flags["network"] == 1 << (flags["strongly_typed"] or 0)  # EXPLICIT_BATCH is 0
+
+
+def test_the_table_of_versions_is_true(described: Description) -> None:
+    found, api = traits(described["version"]), described["api"]
+    assert found.strongly_typed == (described["flags"]["strongly_typed"] is not None)
+    if not found.strongly_typed:
+        assert api["BuilderFlag.INT8"]
+        assert api["BuilderFlag.FP16"]
+    if found.library_tactics:
+        assert api["IBuilderConfig.set_tactic_sources"]
+    sizes = [api[f"ICudaEngine.device_memory_size{end}"] for end in ("", "_v2")]
+    assert any(sizes)
 
 
 def test_the_profiler_derives_from_the_versions_own(described: Description) -> None:
