@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import pipeline
 from harness.commands.options import add_run_options, make_config, reporting
-from harness.commands.report import check_places, page_beside, write_with_page
+from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import default_record_path
 
 
@@ -31,6 +31,5 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_record(console, result)
-        console.print(f"record: {path}", highlight=False, soft_wrap=True)
-        console.print(f"report: {page_beside(path)}", highlight=False, soft_wrap=True)
+        print_places(console, path)
     return pipeline.exit_code(result)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness import study
 from harness.commands.options import add_cache_option, add_checkpoint_option, reporting
-from harness.commands.report import check_places, page_beside, write_with_page
+from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import (
     DEFAULT_BACKENDS,
     DEFAULT_TASK,
@@ -109,5 +109,4 @@ def _print(found: StudyRecord, path: Path) -> None:
     console = make_console()
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_study(console, found)
-        console.print(f"record: {path}", highlight=False, soft_wrap=True)
-        console.print(f"report: {page_beside(path)}", highlight=False, soft_wrap=True)
+        print_places(console, path)

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import alternating, backends, record
 from harness.commands.gate import EXIT_CODES
 from harness.commands.options import add_run_options, make_config, reporting
-from harness.commands.report import check_places, page_beside, write_with_page
+from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import RunConfig, default_record_path
 from harness.errors import UsageError
 from harness.stored import compare_files
@@ -103,6 +103,5 @@ def _show(result: ComparisonRecord, options: argparse.Namespace) -> int:
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_comparison(console, result)
         if options.record is not None:
-            console.print(f"record: {options.record}", highlight=False, soft_wrap=True)
-            console.print(f"report: {page_beside(options.record)}", highlight=False, soft_wrap=True)
+            print_places(console, options.record)
     return EXIT_CODES[result.outcome]

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import judge, pipeline
 from harness.baseline import Entry
 from harness.commands.options import add_run_options, make_config, reporting
-from harness.commands.report import check_places, page_beside, write_with_page
+from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import GateConfig, RunConfig, default_record_path
 from harness.errors import (
     EXIT_FAILED,
@@ -148,8 +148,7 @@ def _print_run(result: RunRecord, path: Path) -> None:
     console = make_console()
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_record(console, result)
-        console.print(f"record: {path}", highlight=False, soft_wrap=True)
-        console.print(f"report: {page_beside(path)}", highlight=False, soft_wrap=True)
+        print_places(console, path)
 
 
 def _print(result: GateRecord, path: Path) -> None:

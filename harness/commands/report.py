@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import record
 from harness.errors import ArtifactError, UsageError
-from harness.files import check_writable, write_atomic
+from harness.files import check_writable, is_stream, write_atomic
 from harness.study_record import StudyRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +57,11 @@ def check_places(path: Path) -> None:
     """Find out before the work that a record and its page have a place.
 
     Raises:
-        ArtifactError: one of them cannot be written.
+        ArtifactError, UsageError: one of them cannot be written.
     """
     for target in (path, page_beside(path)):
-        check_writable(target, "--record")
+        if target is not None:
+            check_writable(target, "--record")
 
 
 def write_with_page(path: Path, found: record.AnyRecord) -> None:
@@ -69,11 +74,26 @@ def write_with_page(path: Path, found: record.AnyRecord) -> None:
     from harness.report.paper import read_paper
 
     record.write(path, found)
-    write(page_beside(path), html_of(found, read_paper()), "--record")
+    page = page_beside(path)
+    if page is not None:
+        write(page, html_of(found, read_paper()), "--record")
 
 
-def page_beside(path: Path) -> Path:
-    """Where the page of a record goes: beside it, under its name with .html."""
+def print_places(console: Console, path: Path) -> None:
+    """Say where a record and its page are."""
+    console.print(f"record: {path}", highlight=False, soft_wrap=True)
+    page = page_beside(path)
+    if page is not None:
+        console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def page_beside(path: Path) -> Path | None:
+    """Where the page of a record goes: beside it, under its name with .html.
+
+    None where the record is no file: nothing belongs beside /dev/null or standard output.
+    """
+    if is_stream(path):
+        return None
     return path.with_name(f"{path.name if path.suffix == '.html' else path.stem}.html")
 
 
@@ -94,11 +114,14 @@ def _targets(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
     """The files to write, checked; standard output is none of them.
 
     Raises:
-        UsageError: a report would replace the record or the other report.
+        UsageError: a report would replace the record or the other report, or has no place.
     """
     page: Path | None = options.html
     if page is None and options.markdown is None:
         page = page_beside(options.file)
+        if page is None:
+            msg = f"{options.file} is no file with a place beside it; name the page with --html"
+            raise UsageError(msg)
     text = Path(options.markdown) if options.markdown not in {None, "-"} else None
     targets = [path for path in (page, text) if path is not None]
     resolved = [path.resolve() for path in (options.file, *targets)]

@@ -14,7 +14,7 @@ from typing import cast
 
 from harness import sensitivity
 from harness.commands.options import add_run_options, make_config, reporting
-from harness.commands.report import check_places, page_beside, write_with_page
+from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import default_record_path
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
 from harness.layer_losses import BudgetOutcome, Proxy
@@ -91,6 +91,5 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_sensitivity(console, found)
-        console.print(f"record: {path}", highlight=False, soft_wrap=True)
-        console.print(f"report: {page_beside(path)}", highlight=False, soft_wrap=True)
+        print_places(console, path)
     return EXIT_PASS if found.budget is None else EXIT_CODES[found.budget.outcome]

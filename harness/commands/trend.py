@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from harness import record
+from harness.commands.report import write
 from harness.config import split_names
 from harness.errors import EXIT_PASS
-from harness.files import check_writable, write_atomic
+from harness.files import check_writable
 from harness.trends.folder import read_history, shown
 from harness.trends.series import make_trend
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from harness.report.trend_page import page_of
 
-        write_atomic(options.html, page_of(trend, shown(str(options.folder))).encode())
+        write(options.html, page_of(trend, shown(str(options.folder))), "--html")
     if options.json:
         sys.stdout.buffer.write(record.encode(trend))
         return EXIT_PASS
