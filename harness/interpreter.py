@@ -17,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from harness import backends, installed
+from harness.cuda_packages import fitting
 from harness.environment import PACKAGES
 from harness.errors import UnavailableError, UsageError
+from harness.nvml import read_driver
 
 OLDEST = (3, 10)
 
@@ -83,7 +85,9 @@ def find(python: str, backend_names: Iterable[str]) -> Interpreter:
         wanted |= backends.get(name).modules
     facts = _facts(path, list(wanted))
     if facts.missing:
-        distributions = " ".join(dict.fromkeys(wanted[module] for module in facts.missing))
+        driver = read_driver()
+        needed = (fitting(wanted[module], driver) for module in facts.missing)
+        distributions = " ".join(dict.fromkeys(needed))
         msg = (
             f"{path} lacks {', '.join(facts.missing)}, which VoxGate's workers import; "
             f"install with '{path} -m pip install {distributions}'"

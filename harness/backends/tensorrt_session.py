@@ -63,6 +63,9 @@ class TensorRtSession:
         words = Words(log)
         context: trt.IExecutionContext = engine.create_execution_context()
         if context is None:
+            if words.errors() and not words.out_of_memory():
+                msg = f"no execution context: {words.last()}"
+                raise BuildError(msg)
             size = _scratch_bytes(engine) / 2**20
             msg = (
                 f"no execution context, which needs {size:.0f} MiB of device memory: {words.last()}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 
+from harness.cuda_packages import fitting, too_old
 from harness.environment import versions
 from harness.nvml import Driver, Identity
 
@@ -49,17 +50,15 @@ def tensorrt_advice(driver: Driver) -> str:
     """What to install for TensorRT; empty where what is installed fits the driver."""
     if driver.reason:
         return "TensorRT needs an NVIDIA GPU"
-    fitting = f"tensorrt-cu{(driver.cuda or '').partition('.')[0]}"
-    if fitting not in _TENSORRT:
+    if too_old(driver):
         return f"TensorRT has no package for CUDA {driver.cuda}; update the driver"
+    best = fitting(_TENSORRT[-1], driver)
     if not _tensorrt_is_there():
-        return f"TensorRT is missing: pip install {fitting}"
+        return f"TensorRT is missing: pip install {best}"
     # A driver runs what was made for an older CUDA, and nothing that was made for a newer one.
     others = [name for name in versions(_TENSORRT) if "-cu" in name]
-    if others and min(others) > fitting:
-        return (
-            f"TensorRT is for a newer CUDA than the driver's {driver.cuda}: pip install {fitting}"
-        )
+    if others and min(others) > best:
+        return f"TensorRT is for a newer CUDA than the driver's {driver.cuda}: pip install {best}"
     return ""
 
 

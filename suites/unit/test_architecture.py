@@ -69,6 +69,7 @@ LAYERS = (
         "coverage",
         "cache",
         "checkpoints",
+        "cuda_packages",
         "ratios",
         "gate",
         "noninferiority",

@@ -110,6 +110,8 @@ def test_pids_of_another_system_are_said_to_be(tensorrt: dict[str, str]) -> None
         ("12.8", "tensorrt-cu12", ""),
         ("13.0", "tensorrt-cu12", ""),
         ("13.0", "tensorrt", ""),
+        ("14.1", "", "pip install tensorrt-cu13"),
+        ("14.1", "tensorrt-cu13", ""),
     ],
 )
 def test_the_package_of_the_drivers_cuda_is_named(

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import backends, installed, jobs
+from harness import backends, installed, interpreter, jobs
 from harness.errors import UnavailableError, UsageError
 from harness.interpreter import WORKER_MODULES, find, own, worker_environment
 from harness.launcher import Limits, run_job
+from harness.nvml import Driver
 from harness.requests import ProbeRequest
 
 
@@ -78,6 +79,20 @@ def test_missing_modules_are_named_with_what_installs_them(tmp_path: Path) -> No
     )
     with pytest.raises(UnavailableError, match=words):
         find(python, ["onnxruntime"])
+
+
+@pytest.mark.parametrize(
+    ("cuda", "package"),
+    [("12.8", "tensorrt-cu12"), ("13.1", "tensorrt-cu13"), ("14.0", "tensorrt-cu13"), (None, "tensorrt-cu13")],
+)  # fmt: skip
+def test_the_package_of_the_drivers_cuda_is_advised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: str | None, package: str
+) -> None:
+    monkeypatch.setattr(interpreter, "read_driver", lambda: Driver(cuda=cuda))
+    python = bare_environment(tmp_path / "env")
+    words = f"lacks msgspec, numpy, tensorrt, cuda.bindings, .*install msgspec numpy {package} cuda-bindings'"
+    with pytest.raises(UnavailableError, match=words):
+        find(python, ["tensorrt"])
 
 
 def test_modules_of_the_working_directory_do_not_count(

@@ -185,6 +185,15 @@ def test_no_context_names_the_memory_it_needs(cuda: FakeCuda) -> None:
     assert "said before" not in str(caught.value)
 
 
+def test_no_context_for_another_reason_is_no_lack_of_memory(cuda: FakeCuda) -> None:
+    class Broken(Engine):
+        def create_execution_context(self) -> None:  # type: ignore[override]
+            self.log.lines.append((True, "Error Code 3: API Usage Error"))
+
+    with pytest.raises(BuildError, match="no execution context: Error Code 3"):
+        session(Broken(cuda))
+
+
 def test_the_older_name_of_the_scratch_memory_is_read(cuda: FakeCuda) -> None:
     engine = Engine(cuda)
     opened = session(engine)
