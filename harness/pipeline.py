@@ -35,7 +35,7 @@ from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, RunRequest, RunResult
-from harness.stages import latency
+from harness.row_times import with_times
 from harness.surfaces import compare_surfaces
 from harness.types import (
     INT8_PRECISIONS,
@@ -163,7 +163,7 @@ def inspect_case(
     path = engine_file or workshop.engine(case).path(layout.ENGINE)
     request = replace(
         run_request(case, path, workshop, first=False),
-        warmups=1, min_samples=1, max_samples=1, inspect=True,
+        warmups=1, min_samples=1, max_samples=1, seconds=0.0, inspect=True,
     )  # fmt: skip
     python = workshop.interpreter_for(case.backend).path
     return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits, python).layers
@@ -254,6 +254,7 @@ def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) 
         seconds=config.seconds_per_launch,
         evaluate=first and config.classes == "task",
         inspect=first,
+        graph=first and not config.cuda_graph,
     )
 
 
@@ -340,12 +341,9 @@ def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
 def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Workshop) -> CaseResult:
     layers = results[0].layers or ()
     graph = _graph(row.case, workshop)
-    samples = tuple(result.launch.samples_ns for result in results)
+    launches = tuple(result.launch for result in results)
     return replace(
-        row,
-        latency_ms=latency.summarize(samples),
-        samples_ns=samples,
-        launches=tuple(result.launch for result in results),
+        with_times(row, launches, replayed=workshop.config.cuda_graph),
         memory_bytes=_largest([r.gpu_memory if r.phases else r.memory for r in results]),
         host_memory_bytes=_largest([r.memory if r.phases else None for r in results]),
         gpu=tuple(result.gpu for result in results if result.gpu is not None),

@@ -233,7 +233,8 @@ class RunRequest:
     """One launch: load an engine, warm up, time it, and optionally evaluate and inspect it.
 
     ``images`` is an .npy of (N, 1, D, H, W) float32, ``labels`` of (N, D, H, W) uint8. Timing
-    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there. ``label_names``
+    stops after ``max_samples``, or after ``seconds`` once ``min_samples`` are there; on an accelerator
+    there is no ``max_samples``. ``graph`` is whether to time replayed launches beside. ``label_names``
     are the classes of the labels; only an engine with as many outputs can be evaluated.
     ``predictions`` is where to write the predicted labels as an .npy of (N, D, H, W) uint8; empty:
     nowhere.
@@ -253,6 +254,7 @@ class RunRequest:
     evaluate: bool
     inspect: bool
     predictions: str = ""
+    graph: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,7 +314,7 @@ class PairRequest:
     """Load two engines of one case into one process and time them in turn, A B B A.
 
     Sampling stops after ``max_pairs``, or after ``seconds`` once ``min_pairs`` are taken; both counts
-    are even. ``images`` is as in `RunRequest`.
+    are even. On an accelerator there is no ``max_pairs``. ``images`` is as in `RunRequest`.
     """
 
     backend: str

@@ -145,9 +145,13 @@ class HostLoad:
 class Launch:
     """The raw samples of one process, in the order they were taken.
 
-    ``samples_ns`` are by the backend's own timer, of the inference alone; ``host_samples_ns`` are the
-    same inferences as the host sees them, copies to and from a device included. ``load`` is None
-    where the system does not tell.
+    ``samples_ns`` are by the backend's own timer, of the inference alone; ``host_samples_ns`` are whole
+    inferences as the host sees them, copies to and from a device included: on a CPU the same ones, on
+    an accelerator a few of their own behind the others. ``load`` is None where the system does not
+    tell. On an accelerator the samples are in flight: ``back_to_back_ns`` is what one took from the
+    first to the last of them, ``enqueue_ns`` the median of what the host needs to enqueue one onto an
+    idle device. ``graph_samples_ns`` are beside them with the launches replayed from a captured graph;
+    where that failed, ``graph_error`` says why.
     """
 
     order: int
@@ -157,6 +161,10 @@ class Launch:
     cpu_s: float
     host_samples_ns: tuple[int, ...] = ()
     load: HostLoad | None = None
+    back_to_back_ns: int | None = None
+    enqueue_ns: int | None = None
+    graph_samples_ns: tuple[int, ...] = ()
+    graph_error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,7 +287,8 @@ class CaseResult:
     ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
     ``reason`` says why a case is unavailable or inconclusive. ``memory_bytes`` is the accelerator's
     where there is one (``on_gpu``), and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a
-    launch.
+    launch. ``cuda_graph_ms`` is the median with replayed launches, where it was measured beside.
+    ``warnings`` say what a reader of the times should know, though they count.
     """
 
     model: str
@@ -303,6 +312,7 @@ class CaseResult:
     build_cached: bool | None = None
     build_warnings: tuple[str, ...] = ()
     latency_ms: Latency | None = None
+    cuda_graph_ms: float | None = None
     samples_ns: tuple[tuple[int, ...], ...] = ()
     launches: tuple[Launch, ...] = ()
     memory_bytes: Memory | None = None
@@ -315,6 +325,7 @@ class CaseResult:
     layers: tuple[ExecutedLayer, ...] = ()
     calibration: Calibration | None = None
     certificate: Certificate | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def case(self) -> CaseId:

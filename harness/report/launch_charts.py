@@ -21,6 +21,7 @@ _STRIP = 16.0
 _EDGE = 338.0  # where warm-ups beyond the axis stand
 _PAIR = 24.0
 _DEFAULT_TOLERANCE = 0.03
+_MOST_MARKS = 120  # a GPU's launch has thousands of samples, on 250 pixels
 
 
 def strips(group: Group) -> Chart | None:
@@ -131,7 +132,7 @@ def _numbers(case: CaseResult) -> range:
 def _strip(row: _Strip, x: Scale, top: float, ms: formats.Words) -> Markup:
     middle, drawn = top + _STRIP / 2, look(row.case.precision)
     where = f"{row.case.precision}, launch {row.number + 1}"
-    warm, timed = row.launch.warmups_ns, row.launch.samples_ns
+    warm, timed = (_thinned(ns) for ns in (row.launch.warmups_ns, row.launch.samples_ns))
     return svg.join((
         svg.text(76, middle + 4, f"{row.case.precision} {row.number + 1}", anchor="end", class_="value"),
         *(
@@ -148,9 +149,17 @@ def _strip(row: _Strip, x: Scale, top: float, ms: formats.Words) -> Markup:
             )
             for ns, ratio in zip(timed, row.ratios(timed), strict=False)
         ),
-        *_median(row.ratios(timed), x, middle),
+        *_median(row.ratios(row.launch.samples_ns), x, middle),
         svg.text(svg.WIDTH, middle + 4, ms(row.median_ms), anchor="end"),
     ))  # fmt: skip
+
+
+def _thinned(values_ns: Sequence[int]) -> Sequence[int]:
+    """All of them or, of many, so many at equal ranks, the least and the greatest among them."""
+    if len(values_ns) <= _MOST_MARKS:
+        return values_ns
+    last, ordered = len(values_ns) - 1, sorted(values_ns)
+    return [ordered[round(rank * last / (_MOST_MARKS - 1))] for rank in range(_MOST_MARKS)]
 
 
 def _median(values: Sequence[float], x: Scale, middle: float) -> list[Markup]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.report import charts, formats, simulated
+from harness.report.device_times import device_table
 from harness.report.dice_chart import class_rows, dice_chart, dice_table
 from harness.report.environment_view import environment_blocks, gpu_table, launch_table
 from harness.report.grouping import Group, built, group_key, groups_of, short_names
@@ -304,10 +305,11 @@ def _launches(record: RunRecord, groups: Sequence[Group]) -> tuple[Block, ...]:
     shown = built(groups)
     drawn = [strips(group) for group in shown]
     table, gpu = launch_table(record.cases), gpu_table(record.cases)
+    device = device_table(record.cases)
     fold = (
         Fold(summary="Every launch, and the load of the host", blocks=(table,)) if table else None
     )
-    return _present([_grid(drawn, strip_legend(shown)), gpu, fold])
+    return _present([_grid(drawn, strip_legend(shown)), device, gpu, fold])
 
 
 def _grid(found: Iterable[Chart | None], legend: tuple[Mark, ...] = ()) -> Charts | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
 from harness.report import simulated
+from harness.report.device_times import replayed
 from harness.report.ledger_lines import print_ledgers
 from harness.types import CaseResult, Ratios, RunRecord
 
@@ -49,6 +50,9 @@ def print_record(console: Console, record: RunRecord) -> None:
         if case.status != "ok":
             console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
             console.print(f"  {case.error or case.reason}", highlight=False)
+    for case in record.cases:
+        for words in (*case.warnings, *replayed(case)):
+            console.print(f"NOTE {case.case}: {words}", style="yellow", highlight=False)
     if record.config.get("classes") == "paper":
         console.print(_footnote(record), highlight=False, soft_wrap=True)
     busy = busy_share(record)

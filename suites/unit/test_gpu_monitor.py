@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import launcher, pipeline, record
+from harness import artifacts, launcher, pipeline, record
 from harness.cli import main
 from harness.config import RunConfig
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -275,7 +275,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     nvml = FakeNvml().install(monkeypatch)
     gpu = Gpu(nvml)
     nvml.processes = gpu.processes
-    monkeypatch.setattr(pipeline, "run_job", gpu.run_job)
+    for module in (pipeline, artifacts):
+        monkeypatch.setattr(module, "run_job", gpu.run_job)
     return gpu
 
 

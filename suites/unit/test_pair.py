@@ -110,3 +110,25 @@ def test_it_runs_in_a_worker(request_pair: PairRequest) -> None:
     launch = run_job(jobs.PAIR, request_pair, Limits(seconds=60))
     assert min(launch.a_ns) >= 2_000_000
     assert "fake" in backends.BACKENDS
+
+
+def test_on_an_accelerator_a_turn_is_a_burst(
+    request_pair: PairRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    sample = FakeSession.sample
+
+    def spy(session: FakeSession, image: Any, count: int) -> Any:
+        seen.append((id(session), count))
+        return sample(session, image, count)
+
+    monkeypatch.setattr(Fake, "create_context", lambda *_: True)
+    monkeypatch.setattr(FakeSession, "sample", spy)
+    launch = pair(changed(request_pair, min_pairs=40, max_pairs=2))
+    a, b = dict.fromkeys(session for session, _ in seen)
+    assert seen[:4] == [(a, 1), (b, 1)] * 2  # warm-ups
+    assert [session for session, _ in seen[4:8]] == [a, b, b, a]
+    (count,) = {count for _, count in seen[4:]}
+    assert count > 10  # a turn of 30 ms at 2 ms an inference
+    assert len(launch.a_ns) == len(launch.b_ns) == (len(seen) - 4) // 2 * count
+    assert len(launch.a_ns) >= 40

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import backends, jobs, measure
+from harness import backends, jobs, measure, timed_launch
 from harness.backends.fake import Fake
 from harness.launcher import Limits, run_job
 from harness.requests import BuildRequest, EngineOptions, PrepareRequest, RunRequest
+from harness.stages import latency
 
 TASK = "phantom-mini"
 OPTIONS = EngineOptions(precision="fp32", threads=1, model="unet", task=TASK, classes=4)
@@ -63,18 +64,22 @@ def test_warmups_are_before_the_timed_inferences(
     request_of_a_run: RunRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(10**6))
-    monkeypatch.setattr(measure, "time", SimpleNamespace(
-        monotonic_ns=lambda: next(now), perf_counter=lambda: 0.0, process_time=lambda: 0.0,
-        sleep=lambda _: None,
-    ))  # fmt: skip
+    clock = SimpleNamespace(
+        monotonic_ns=lambda: next(now), monotonic=lambda: 0.0, perf_counter=lambda: 0.0,
+        process_time=lambda: 0.0, sleep=lambda _: None,
+    )  # fmt: skip
+    for module in (measure, timed_launch, latency):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(Fake, "create_context", lambda *_: True)
     result = measure.run(request_of_a_run)
     phases = result.phases
     assert phases is not None
     assert (phases.context_ns, phases.loading_ns, phases.loaded_ns) == (0, 1, 2)
-    # The clock is read before and after each of three warm-ups and two samples.
-    assert (phases.sampling_ns, phases.sampled_ns) == (9, 13)
-    assert result.launch.host_samples_ns == (1, 1)
+    assert (phases.sampling_ns, phases.sampled_ns) == (3, 4)
+    launch = result.launch
+    assert (len(launch.warmups_ns), len(launch.samples_ns)) == (3, 2)
+    # Whole inferences come behind, and the clock is read before and after each.
+    assert launch.host_samples_ns == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["fake", "openvino", "onnxruntime"])
