@@ -5,7 +5,7 @@ VENV ?= .venv
 ARGS ?=
 # Every real runtime that constraints.txt installs; a missing one is red, not skipped.
 BACKENDS ?= openvino,onnxruntime,pytorch
-# What a push is tested with; a nightly run takes all networks, MODELS= names them.
+# What a push is tested with; a nightly run takes a set, MODELS=default or MODELS=paper, or names.
 MODELS ?= unet
 INSTALLED := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest --timeout 1200

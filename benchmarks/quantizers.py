@@ -6,7 +6,7 @@ one that loses at most 0.005 of the mean Dice, because speed bought with a segme
 would accept is no standard to be held to; the fastest default whatever it loses is printed beside
 it. A default that fails, or whose engine computes in float, is neither a win nor a loss.
 
-.venv/bin/python -m benchmarks.quantizers --models unet,segresnet --launches 3
+.venv/bin/python -m benchmarks.quantizers --models unet,segresnet-24 --launches 3
 """
 
 from __future__ import annotations

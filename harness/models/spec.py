@@ -30,7 +30,7 @@ class LazyBuilder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
-    """One architecture at the size the paper measured.
+    """One architecture at one size.
 
     ``build(in_channels, classes)`` returns the network with library-default weights; the harness
     overwrites all of them. ``parameters`` counts float32 parameters at one input channel and three

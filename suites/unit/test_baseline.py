@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import baseline, record
+from harness import baseline, datasets, record
 from harness.baseline import Identity
 from harness.errors import ArtifactError
+from harness.models import checkpoint
 from harness.types import CaseResult, Environment
 from suites.unit.accepted_entries import ENTRY, HOST, IDENTITY, ROW, RUN, WHOLE, accepted, entry
 
@@ -280,3 +281,17 @@ def test_any_value_in_any_place_is_read_as_it_stands_or_refused(
 def test_any_bytes_are_refused(file: Path, data: bytes) -> None:
     file.write_bytes(data)
     refusal(file)
+
+
+# --- those of this repository --------------------------------------------------------------------
+
+
+def test_shipped_baselines_are_of_the_shipped_checkpoints() -> None:
+    """A name that is given to another network takes no baseline with it."""
+    root = Path(__file__).parents[2]
+    entries = baseline.read_folder(root / "baselines") if (root / "baselines").is_dir() else ()
+    for found in (accepted_entry.identity for accepted_entry in entries):
+        if found.classes == len(datasets.get(found.task).classes):
+            path = root / "fixtures" / "checkpoints" / f"{found.model}-{found.task}.safetensors"
+            info, _ = checkpoint.read(path)
+            assert found.weights_sha256 == info.sha256, found.model
