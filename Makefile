@@ -15,8 +15,8 @@ APART := suites/contract suites/formulas suites/unit
 # What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
 # TensorRT-RTX's libraries, 146 MB. Without them these tests are skipped and say so.
 CONTRACT := suites/contract/bindings.txt $(if $(CI),suites/contract/rtx.txt)
-# What versions are compared with, where CI is set: a second release of OpenVINO, 60 MB.
-OTHER := $(if $(CI),.venv-openvino-2025)
+# Where CI is set: a second release of OpenVINO to compare with, 60 MB, and the oldest Python of a worker.
+OTHER := $(if $(CI),.venv-openvino-2025 $(if $(shell command -v python3.10),.venv-python-3.10))
 FETCHED := $(patsubst suites/contract/%.txt,$(VENV)/wheels/.%,$(CONTRACT))
 
 .PHONY: bench bench-quantizers bench-gate test lint clean
@@ -70,5 +70,10 @@ $(VENV)/wheels/.%: suites/contract/%.txt $(INSTALLED)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
 		|| { echo "$< was not installed; its tests will be skipped"; rm -rf $(@D); }
 
+.venv-python-3.10/.installed: suites/python-3.10.txt
+	@python3.10 -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
+		|| { echo "$< was not installed; its tests will be skipped"; rm -rf $(@D); }
+
 clean:
-	rm -rf $(VENV) .venv-openvino-2025 .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-openvino-2025 .venv-python-3.10 .mypy_cache .ruff_cache .hypothesis build dist

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from harness import installed
 from harness.backends import cuda_runtime
 from harness.backends.base import BuildNotes
 from harness.backends.tensorrt_cache import BuilderCache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _HALF = {"fp16", "int8-fp16"}
+_CUDAS = (12, 13)
 
 
 class TensorRt:
@@ -54,13 +56,13 @@ class TensorRt:
             reason = cuda_runtime.reason_for_none()
             if reason:
                 msg = f"{self._title} needs a CUDA GPU: {reason}"
-                return Probe(available=False, version=str(sdk.__version__), reason=msg)
+                return Probe(available=False, version=self._version(sdk), reason=msg)
             device = cuda_runtime.device()
         except UnavailableError as error:
             return Probe(available=False, reason=str(error))
         return Probe(
             available=True,
-            version=str(sdk.__version__),
+            version=self._version(sdk),
             device=device.name,
             accelerator=device.uuid,
         )
@@ -154,7 +156,7 @@ class TensorRt:
         except HarnessError:
             cuda = "none"
         device = cuda_runtime.device_name() or "cpu"
-        name = f"{self._module}-{sdk.__version__}-cuda{cuda}-{device}"
+        name = f"{self._module}-{self._version(sdk)}-cuda{cuda}-{device}"
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
         return Path(options.timing_cache_dir) / safe
 
@@ -166,9 +168,25 @@ class TensorRt:
         """
         try:
             return importlib.import_module(self._module)
-        except (ImportError, OSError, RuntimeError) as error:  # libraries that do not load, too
+        except ModuleNotFoundError as error:
             msg = f"{self._title} cannot be imported ({error}); install it with '{self._install}'"
             raise UnavailableError(msg) from error
+        except (ImportError, OSError, RuntimeError) as error:
+            msg = (
+                f"{self._title} is installed and its libraries cannot be loaded ({error}); "
+                "install it again, or name their folder in LD_LIBRARY_PATH"
+            )
+            raise UnavailableError(msg) from error
+
+    def _version(self, sdk: Any) -> str:
+        """With the CUDA that it is made for, where one version has packages for two."""
+        name = self._module.replace("_", "-")
+        kinds = [f"cu{number}" for number in _CUDAS]
+        there = installed.versions(
+            [f"{name}-{kind}{part}" for kind in kinds for part in ("", "-bindings", "-libs")]
+        )
+        found = [kind for kind in kinds if any(kind in distribution for distribution in there)]
+        return f"{sdk.__version__}+{found[0]}" if len(found) == 1 else str(sdk.__version__)
 
     def _traits(self, sdk: Any) -> Traits:
         return traits(str(sdk.__version__), self._module)

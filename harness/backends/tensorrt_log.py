@@ -55,7 +55,7 @@ def make_log(sdk: Any) -> Any:
     severity = sdk.ILogger.Severity
     names = {severity.INTERNAL_ERROR: "error", severity.ERROR: "error", severity.WARNING: "warning"}
 
-    class Log(sdk.ILogger):  # type: ignore[misc,name-defined]
+    class Log(sdk.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.lines: list[tuple[bool, str]] = []

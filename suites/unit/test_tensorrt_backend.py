@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness import timing_cache
-from harness.backends import cuda_runtime, get, load, require, tensorrt_network
+from harness import installed, timing_cache
+from harness.backends import cuda_runtime, get, load, require, tensorrt, tensorrt_network
 from harness.backends.tensorrt import BACKEND
 from harness.errors import BuildError, DeviceMemoryError, UnavailableError
 from harness.requests import EngineOptions, Probe
@@ -404,6 +404,36 @@ def test_a_refused_plan_says_why_and_what_to_do() -> None:
     assert "TensorRT 10.9.9 refused the plan (10 bytes)" in str(caught.value)
     assert "incompatible serialization version in 10" in str(caught.value)
     assert "chatter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("distributions", "version"),
+    [
+        (["tensorrt-cu13", "tensorrt-cu13-bindings"], "10.9.9+cu13"),
+        (["tensorrt-cu12-bindings"], "10.9.9+cu12"),
+        (["tensorrt-cu12", "tensorrt-cu13"], "10.9.9"),  # which one was imported is not known
+        ([], "10.9.9"),
+    ],
+)
+@pytest.mark.usefixtures("sdk")
+def test_two_packages_of_one_version_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, distributions: list[str], version: str
+) -> None:
+    def versions(names: list[str]) -> dict[str, str]:
+        return {name: "10.9.9" for name in names if name in distributions}
+
+    monkeypatch.setattr(installed, "versions", versions)
+    assert BACKEND.probe().version == version
+
+
+@pytest.mark.usefixtures("sdk")
+def test_libraries_that_do_not_load_make_it_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        msg = f"libnvinfer.so.8: cannot open shared object file: {name}"
+        raise ImportError(msg)
+
+    monkeypatch.setattr(tensorrt.importlib, "import_module", broken)
+    assert "its libraries cannot be loaded (libnvinfer.so.8: cannot open" in BACKEND.probe().reason
 
 
 def test_without_the_sdk_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
