@@ -1,73 +1,95 @@
-"""The real-INT8 certificate: does an engine that says INT8 compute in int8? Pure."""
+"""The real-INT8 certificate: does an engine that says INT8 compute in int8? Pure.
+
+Three answers. *Not int8*: hardly any of it, or nobody can tell; the case has failed. *Partly int8*:
+less than is required, or more than a hundredth of it in no executed layer; the case is measured, and
+its certificate not granted. And granted: the arithmetic is there, and so are the size and the time,
+which a simulation does not have, and which must be worth it beside the fastest float engine.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from harness.errors import NotInt8Error, UnexpectedInt8Error
-from harness.types import CaseResult, Certificate, Coverage, Ratios
+from harness.expectations import MOST_UNMAPPED, NOT_INT8
+from harness.ratios import WORTH_IT, doubt_of_worth
+from harness.types import CaseResult, Certificate, Coverage, Precision, Ratios
 
 # A simulation keeps FP32's size and time; anything real is clearly below both.
 _CLEARLY = 1.1
 
 _UNKNOWN = "what the engine computes in cannot be told: the runtime lists no precisions for it"
+_FEW = f"{NOT_INT8:.0%}"
 
 _WORDS = {True: "yes", False: "NO", None: "unknown"}
 
+# Whether it holds, and what it is; a note holds, and is worth reading all the same.
+_Check = tuple[bool | None, str]
+_NOTE = "note: "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rivals:
+    """What else the run measured of the same network on the same runtime.
+
+    ``fp32`` has the ratios over FP32 and over the fastest float engine; ``unmeasured`` are float
+    precisions that the backend builds by default and this run has not. ``fake`` is the fake engine's
+    median latency over this one's; a runtime that cannot simulate (``has_fake``) needs no such
+    evidence.
+    """
+
+    fp32: Ratios | None = None
+    unmeasured: Sequence[Precision] = ()
+    fake: float | None = None
+    has_fake: bool = True
+
 
 def certify(
-    case: CaseResult,
-    *,
-    required_int8_macs: float,
-    quantize_nodes: int,
-    against_fp32: Ratios | None,
-    against_fake: float | None,
-    has_fake: bool = True,
+    case: CaseResult, *, required_int8_macs: float, quantize_nodes: int, rivals: Rivals
 ) -> Certificate:
-    """Weigh the evidence for one INT8 engine.
-
-    ``against_fake`` is the fake engine's median latency over this one's; a runtime that cannot
-    simulate (``has_fake``) needs no such evidence.
-    """
-    coverage = case.int8_coverage
-    int8 = coverage.by_macs.int8 if coverage else None
-    unmapped = coverage.by_macs.unmapped if coverage else None
-    size = against_fp32.size if against_fp32 else None
-    speedup = against_fp32.latency if against_fp32 else None
-    checks: tuple[tuple[bool | None, str], ...] = (
+    """Weigh the evidence for one INT8 engine."""
+    coverage, ratios = case.int8_coverage, rivals.fp32
+    size = ratios.size if ratios else None
+    speedup = ratios.latency if ratios else None
+    checks: tuple[_Check, ...] = (
         (quantize_nodes > 0, f"the graph has {quantize_nodes} quantize nodes"),
         *_share_checks(coverage, required_int8_macs),
         _ratio_check("smaller than fp32", size),
         _ratio_check("faster than fp32", speedup),
-        *([_ratio_check("faster than fake-int8", against_fake)] if has_fake else []),
+        *_float_checks(ratios, rivals.unmeasured),
+        *([_ratio_check("faster than fake-int8", rivals.fake)] if rivals.has_fake else []),
     )
     return Certificate(
         granted=all(holds is True for holds, _ in checks),
         quantize_nodes=quantize_nodes,
-        int8_macs=int8,
+        int8_macs=coverage.by_macs.int8 if coverage else None,
         required_int8_macs=required_int8_macs,
-        unmapped_macs=unmapped,
+        unmapped_macs=coverage.by_macs.unmapped if coverage else None,
         size_ratio=size,
         speedup=speedup,
-        speedup_over_fake=against_fake,
-        findings=tuple(f"{_WORDS[holds]}: {text}" for holds, text in checks),
+        speedup_over_fake=rivals.fake,
+        findings=tuple(_finding(check) for check in checks),
+        speedup_over_float=ratios.latency_over_fastest_float if ratios else None,
+        fastest_float=ratios.fastest_float if ratios else None,
     )
 
 
 def refuse_float(case: CaseResult, certificate: Certificate) -> CaseResult:
     """The case with its certificate; failed if the engine does not compute in int8.
 
-    Size and speed depend on the machine and stay findings; the arithmetic does not.
+    Size and speed depend on the machine and stay findings, and so does what is partly int8.
     """
     int8, unmapped = certificate.int8_macs, certificate.unmapped_macs
     if int8 is None or unmapped is None:
         return _refused(case, certificate, _UNKNOWN)
-    if int8 >= certificate.required_int8_macs and unmapped == 0:
+    if certificate.quantize_nodes and int8 >= NOT_INT8:
         return replace(case, certificate=certificate)
     nodes = case.int8_coverage.float_nodes if case.int8_coverage else ()
     hidden = case.int8_coverage.unmapped_nodes if case.int8_coverage else ()
+    why = "" if certificate.quantize_nodes else "the graph has no quantize nodes; "
     msg = (
-        f"the engine does not compute in INT8: {int8:.1%} of multiply-accumulates "
+        f"the engine does not compute in INT8: {why}{int8:.1%} of multiply-accumulates "
         f"in int8, {unmapped:.1%} unmapped; in float: {_some(nodes)}; "
         f"unmapped: {_some(hidden)}. See 'voxgate inspect {case.case}'"
     )
@@ -97,29 +119,55 @@ def refuse_int8(case: CaseResult) -> CaseResult:
     return replace(case, status="failed", error_type=UnexpectedInt8Error.__name__, error=msg)
 
 
-def _share_checks(
-    coverage: Coverage | None, required: float
-) -> tuple[tuple[bool | None, str], ...]:
+def _finding(check: _Check) -> str:
+    holds, words = check
+    return words if words.startswith(_NOTE) else f"{_WORDS[holds]}: {words}"
+
+
+def _share_checks(coverage: Coverage | None, required: float) -> tuple[_Check, ...]:
     """What is executed, in shares of all multiply-accumulates; unknown is not 0 %."""
     if coverage is None:
         return ((None, _UNKNOWN),)
-    shares = coverage.by_macs
-    return (
-        (
-            shares.int8 >= required,
-            f"{shares.int8:.1%} of multiply-accumulates execute in int8, {required:.0%} required",
-        ),
-        (
-            shares.unmapped == 0,
-            f"{shares.unmapped:.1%} of multiply-accumulates are in no executed layer",
-        ),
-    )
+    share = coverage.by_macs.int8
+    words = f"{share:.1%} of multiply-accumulates execute in int8, {required:.0%} required"
+    if share < required:
+        words += f"; in float: {_some(coverage.float_nodes)}"
+    return (share >= required, words), _unmapped_check(coverage)
 
 
-def _ratio_check(claim: str, ratio: float | None) -> tuple[bool | None, str]:
+def _unmapped_check(coverage: Coverage) -> _Check:
+    """What no executed layer stands for counts as not int8; too much of it, and nobody can tell."""
+    share = coverage.by_macs.unmapped
+    words = f"{share:.1%} of multiply-accumulates are in no executed layer"
+    if share == 0:
+        return True, words
+    named = f"{words}, {MOST_UNMAPPED:.0%} at most: {_some(coverage.unmapped_nodes)}"
+    if share <= MOST_UNMAPPED:
+        return True, f"{_NOTE}{named}; counted as not int8"
+    return None, named
+
+
+def _ratio_check(claim: str, ratio: float | None, least: float = _CLEARLY) -> _Check:
     if ratio is None:
         return None, f"{claim}: not measured in this run"
-    return ratio >= _CLEARLY, f"{claim}: {ratio:.2f}x"
+    return ratio >= least, f"{claim}: {ratio:.2f}x"
+
+
+def _float_checks(ratios: Ratios | None, unmeasured: Sequence[Precision]) -> list[_Check]:
+    """Against the fastest float engine, where that is another than FP32 or one is missing.
+
+    INT8 that is no faster than what was measured is not worth it, whatever else could have been.
+    """
+    rival = ratios.fastest_float if ratios else None
+    found: list[_Check] = []
+    if ratios is not None and rival not in {None, "fp32"}:
+        claim = f"faster than {rival} (fastest float of this run)"
+        holds, words = _ratio_check(claim, ratios.latency_over_fastest_float, WORTH_IT)
+        doubt = doubt_of_worth(ratios)
+        found.append((holds, f"{words}: {doubt}" if doubt else words))
+    if unmeasured:
+        found.append(_ratio_check(f"faster than {', '.join(unmeasured)}", None))
+    return found
 
 
 def _some(names: tuple[str, ...], most: int = 5) -> str:

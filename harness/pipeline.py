@@ -14,7 +14,7 @@ from harness import __version__, backends, datasets, jobs, layout, models
 from harness.artifacts import Announce, Workshop
 from harness.cache import Cache
 from harness.case_run import CaseRun
-from harness.certificate import certify, refuse_float, refuse_int8
+from harness.certified import check_rows
 from harness.config import RunConfig
 from harness.coverage import measure_coverage
 from harness.environment import read_environment
@@ -31,14 +31,13 @@ from harness.gpu_monitor import GpuWatch
 from harness.launcher import Limits, run_job
 from harness.ledger import ledgers_of
 from harness.provenance import Calibration
-from harness.ratios import quotient, ratios_of
+from harness.ratios import ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe, RunRequest, RunResult
 from harness.row_times import with_times
 from harness.surfaces import compare_surfaces
 from harness.types import (
-    INT8_PRECISIONS,
     CaseId,
     CaseResult,
     ExecutedLayer,
@@ -260,11 +259,7 @@ def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) 
 
 def results_of(runs: Sequence[CaseRun]) -> tuple[CaseResult, ...]:
     """The rows, each checked for the arithmetic that its precision promises."""
-    rows = tuple(_result(run) for run in runs)
-    return tuple(
-        _checked(row, rows, run.workshop) if row.status in {"ok", "inconclusive"} else row
-        for run, row in zip(runs, rows, strict=True)
-    )
+    return check_rows([_result(run) for run in runs], [run.workshop for run in runs])
 
 
 def _result(run: CaseRun) -> CaseResult:
@@ -366,28 +361,3 @@ def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
     if spec.sources[case.precision] in {"onnx", "quantized"}:
         return workshop.onnx(case.model).result.graph
     return spec.graph
-
-
-def _checked(row: CaseResult, rows: tuple[CaseResult, ...], workshop: Workshop) -> CaseResult:
-    """An INT8 row with its certificate; any row whose arithmetic is not its precision's failed."""
-    if row.precision not in INT8_PRECISIONS:
-        return refuse_int8(row)
-    beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
-    fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
-    ours = row.latency_ms if row.status == "ok" else None
-    certificate = certify(
-        row,
-        required_int8_macs=models.get(row.model).minimum_int8_macs,
-        quantize_nodes=_quantize_nodes(row.case, workshop),
-        against_fp32=next((r for r in ratios_of(beside) if r.precision == row.precision), None),
-        has_fake="fake-int8" in backends.get(row.backend).sources,
-        against_fake=quotient(fake.median if fake else None, ours.median if ours else None),
-    )
-    return refuse_float(row, certificate)
-
-
-def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
-    spec = backends.get(case.backend)
-    if spec.sources[case.precision] == "quantized":
-        return workshop.quantized(case.model, case.backend, case.precision).result.quantize_nodes
-    return len(spec.graph.nodes) if spec.graph else 0

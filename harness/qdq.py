@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import ArtifactError
+from harness.findings import Finding
 from harness.qdq_view import (
     DEQUANTIZE,
     QUANTIZE,
@@ -29,7 +30,6 @@ from harness.qdq_view import (
     type_name,
 )
 from harness.requests import Linted
-from harness.types import Finding
 
 if TYPE_CHECKING:
     import onnx

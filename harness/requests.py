@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.findings import Finding
 from harness.provenance import PatchInfo
 from harness.timing_cache import FilledCache
 from harness.types import (
     Dice,
     ExecutedLayer,
-    Finding,
     GpuFacts,
     GraphFacts,
     GraphNode,

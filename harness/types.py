@@ -20,6 +20,8 @@ Precision = Literal[
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Those that promise integer arithmetic; they differ in what is between.
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
+# Those computed in float: what INT8 is an alternative to.
+FLOAT_PRECISIONS: frozenset[Precision] = frozenset({"fp32", "tf32", "fp16", "bf16"})
 # Those computed in float with rounded values: their size and time are a float engine's.
 SIMULATED_PRECISIONS: frozenset[Precision] = frozenset(
     {"fake-int8", "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8"}
@@ -111,20 +113,6 @@ class Coverage:
     by_macs: Share
     float_nodes: tuple[str, ...] = ()
     unmapped_nodes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """A rule that the Q/DQ nodes of a graph break at one node.
-
-    ``message`` says what was found, what is required and what to do. ``fatal`` is whether a runtime
-    refuses it, or runs it in float without a word.
-    """
-
-    rule: str
-    node: str
-    message: str
-    fatal: bool
 
 
 # --- measurements ------------------------------------------------------------------------------
@@ -266,7 +254,8 @@ class Certificate:
 
     The shares are None where the runtime does not tell what it executes, which is not 0.
 
-    Ratios are against FP32 of the same run and None where that case is missing.
+    Ratios are against FP32 of the same run and None where that case is missing;
+    ``speedup_over_float`` is against ``fastest_float``, the float engine with the least latency.
     """
 
     granted: bool
@@ -278,6 +267,8 @@ class Certificate:
     speedup: float | None
     speedup_over_fake: float | None
     findings: tuple[str, ...]
+    speedup_over_float: float | None = None
+    fastest_float: Precision | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -340,7 +331,9 @@ class Ratios:
     """One precision against FP32 of the same run; above 1 means smaller or faster.
 
     ``latency`` compares medians, ``latency_by_minima`` the fastest samples. The Dice deltas are
-    this precision minus FP32.
+    this precision minus FP32. An INT8 engine is also held against the float engine of the run that
+    has the least median: ``fastest_float`` is its precision, ``latency_over_fastest_float`` the
+    ratio.
     """
 
     model: str
@@ -352,6 +345,8 @@ class Ratios:
     latency_by_minima: float | None
     dice_mean_delta: float | None
     dice_per_class_delta: dict[str, float]
+    latency_over_fastest_float: float | None = None
+    fastest_float: Precision | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

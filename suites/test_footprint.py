@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from harness.types import SIMULATED_PRECISIONS, Ratios
+from harness import expectations
+from harness.types import SIMULATED_PRECISIONS, CaseResult, Ratios
 
-MIN_INT8_SIZE_RATIO = 3.5
 SAME_SIZE = 1.02  # names and metadata differ a little between two graphs
 
 
 @pytest.mark.vg_precisions("int8", "int8-fp16")
-def test_int8_engine_is_smaller(vg_ratios: Ratios) -> None:
+def test_int8_engine_is_smaller(vg_result: CaseResult, vg_ratios: Ratios) -> None:
+    whole = expectations.is_whole(vg_result)
     assert vg_ratios.size is not None
-    assert vg_ratios.size >= MIN_INT8_SIZE_RATIO
+    assert vg_ratios.size >= expectations.least_smaller(vg_result.backend, whole=whole)
 
 
 @pytest.mark.vg_precisions(*SIMULATED_PRECISIONS)

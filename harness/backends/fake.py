@@ -25,8 +25,8 @@ from harness.types import ExecutedLayer, Precision
 
 FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
 FAULTS = (
-    "nan", "shape", "crash", "exit", "hang", "memory", "float", "integer", "build", "missing", "worse",
-    "slow", "slower", "other", "larger",
+    "nan", "shape", "crash", "exit", "hang", "memory", "float", "partly", "integer", "build", "missing",
+    "worse", "slow", "slower", "other", "larger",
 )  # fmt: skip
 
 _LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
@@ -139,12 +139,13 @@ class FakeSession(HostTimed):
     def layers(self) -> tuple[ExecutedLayer, ...]:
         """Two convolutions, int8 where the precision says so and no fault says otherwise."""
         real = (self._precision == "int8" and self._fault != "float") or self._fault == "integer"
+        floats = {"conv1"} if self._fault == "partly" else set()
         return tuple(
             ExecutedLayer(
                 name=f"{name}/executed",
                 kind="Convolution",
-                arithmetic="int8" if real else "float",
-                detail="u8xi8" if real else "f32xf32",
+                arithmetic="int8" if real and name not in floats else "float",
+                detail="u8xi8" if real and name not in floats else "f32xf32",
                 sources=(name,),
             )
             for name in _NODES

@@ -14,11 +14,12 @@ from typing import cast
 
 import msgspec
 
-from harness import models, pipeline
+from harness import pipeline
 from harness.cache import MANIFEST, read_manifest
 from harness.commands.options import add_run_options, make_config, reporting
 from harness.coverage import measure_coverage
 from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
+from harness.expectations import MOST_UNMAPPED, NOT_INT8, required_int8_macs
 from harness.types import (
     INT8_PRECISIONS,
     PRECISIONS,
@@ -27,6 +28,7 @@ from harness.types import (
     Coverage,
     ExecutedLayer,
     Precision,
+    Share,
 )
 
 
@@ -152,12 +154,18 @@ def _print(case: CaseId, layers: tuple[ExecutedLayer, ...], coverage: Coverage |
 
 def describe_arithmetic(case: CaseId, coverage: Coverage) -> str:
     """The half of the certificate that needs no measurement, in one sentence."""
-    required = models.get(case.model).minimum_int8_macs
-    real = coverage.by_macs.int8 >= required and coverage.by_macs.unmapped == 0
+    shares, required = coverage.by_macs, required_int8_macs(case.backend, case.model)
     if case.precision in INT8_PRECISIONS:
-        verdict = "computes in INT8" if real else "does NOT compute in INT8"
-        return f"this engine {verdict}: at least {required:.0%} of MACs and none unmapped required"
-    if coverage.by_macs.unmapped > 0:
-        return f"what this engine computes cannot be told: {coverage.by_macs.unmapped:.1%} unmapped"
-    quiet = coverage.by_macs.int8 == 0
+        words = f"at least {required:.0%} of MACs and at most {MOST_UNMAPPED:.0%} unmapped required"
+        return f"this engine {_how_int8(shares, required)}: {words}"
+    if shares.unmapped > MOST_UNMAPPED:
+        return f"what this engine computes cannot be told: {shares.unmapped:.1%} unmapped"
+    quiet = shares.int8 == 0
     return f"this {case.precision} engine computes {'nothing' if quiet else 'something'} in INT8"
+
+
+def _how_int8(shares: Share, required: float) -> str:
+    if shares.int8 < NOT_INT8:
+        return "does NOT compute in INT8"
+    real = shares.int8 >= required and shares.unmapped <= MOST_UNMAPPED
+    return "computes in INT8" if real else "computes PARTLY in INT8"

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from harness.layer_losses import SensitivityRecord
 from harness.record import RunLike
-from harness.report import formats, sensitivity_table, simulated
+from harness.report import formats, sensitivity_table, simulated, worth
 from harness.report.documents import banner_of, run_of, title_of
 from harness.report.environment_view import subtitle
 from harness.report.ledger_tables import class_headings, class_rows
 from harness.report.ledger_view import missing, views_of
 from harness.report.page import Cell, visible
 from harness.report.paper import Paper
-from harness.report.run_view import COLUMNS, first_line, problem, result_rows
+from harness.report.run_view import first_line, problem, result_rows, shown_columns
 from harness.report.verdict_view import Judgement, figures, judgements_of
 from harness.types import RunRecord
 from harness.verdicts import ComparisonRecord, GateRecord
@@ -29,6 +29,7 @@ _SHOWN = (
     "smaller",
     "latency ms",
     "faster",
+    worth.HEADING,
     "mean Dice",
     "Δ",
     "int8 MACs",
@@ -49,10 +50,10 @@ def markdown_of(record: RunLike | SensitivityRecord, paper: Paper | None) -> str
         escape(banner.headline),
     ]
     if isinstance(record, RunRecord):
-        parts += [_problems(record), _results(record, paper), _ledgers(record)]
+        parts += [_problems(record), _worth(record), _results(record, paper), _ledgers(record)]
     else:
         parts += [_verdicts(record), *_unsaid(record)]
-        parts += [_results(run_of(record), paper), _ledgers(run_of(record))]
+        parts += [_worth(run_of(record)), _results(run_of(record), paper), _ledgers(run_of(record))]
     origin = f"{subtitle(run_of(record))} · VoxGate {record.voxgate}"
     parts.append(f"<sub>{escape(origin)}</sub>")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -123,6 +124,12 @@ def _problems(record: RunRecord) -> str:
     return f"{table(('status', 'case', 'why'), rows, (False,) * 3)}{_more(len(bad))}"
 
 
+def _worth(record: RunRecord) -> str:
+    """INT8 engines that are no faster than a float one."""
+    found = worth.doubts(record.ratios)
+    return "\n".join(f"- {escape(doubt)}" for doubt in found[:_MOST_ROWS])
+
+
 def _more(found: int) -> str:
     return f"\n\n{found - _MOST_ROWS} more in the record." if found > _MOST_ROWS else ""
 
@@ -138,7 +145,7 @@ def _results(record: RunRecord, paper: Paper | None) -> str:
     rows = result_rows(record, paper)
     if not rows:
         return ""
-    columns = [c for c in COLUMNS if c.heading in _SHOWN]
+    columns = [c for c in shown_columns(rows) if c.heading in _SHOWN]
     shown = table(
         [column.heading for column in columns],
         [[_text(column.fill(row)) for column in columns] for row in rows[:_MOST_RESULTS]],

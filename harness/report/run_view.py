@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.report import charts, formats, simulated
+from harness.report import charts, formats, simulated, worth
 from harness.report.device_times import device_table
 from harness.report.dice_chart import class_rows, dice_chart, dice_table
 from harness.report.environment_view import environment_blocks, gpu_table, launch_table
@@ -59,14 +59,18 @@ def run_banner(record: RunRecord) -> Banner:
 
 
 def _doubts(record: RunRecord) -> tuple[Cell, ...]:
-    """INT8 engines that were measured, and whose certificate was not granted all the same."""
+    """INT8 engines that were measured, and have no certificate or are not worth it all the same."""
     names = [
         str(case.case)
         for case in record.cases
         if case.status == "ok" and case.certificate and not case.certificate.granted
     ]
-    words = f"Certificate not granted, for the reasons below: {formats.some(names)}."
-    return (Cell(text=words),) if names else ()
+    words = [f"Certificate not granted, for the reasons below: {formats.some(names)}."]
+    found = worth.doubts(record.ratios)
+    words = [*(words if names else []), *(f"{doubt}." for doubt in found[:_MOST_REASONS])]
+    if len(found) > _MOST_REASONS:
+        words.append(f"{len(found) - _MOST_REASONS} more are not worth it.")
+    return tuple(Cell(text=text) for text in words)
 
 
 def gains(record: RunRecord) -> str:
@@ -76,12 +80,22 @@ def gains(record: RunRecord) -> str:
     speeds = [r.latency for r in found if r.latency is not None]
     if not sizes or not speeds:
         return ""
-    text = f"INT8 is {_range(sizes)} smaller and {_range(speeds)} faster than FP32."
+    text = f"INT8 is {_range(sizes)} smaller and {_range(speeds)} faster than FP32{_over_float(found)}."
     losses = [row for row in class_rows(groups_of(record.cases)) if row.change is not None]
     if losses and (worst := losses[0]).change is not None:
         words = "largest change of Dice" if worst.change < 0 else "smallest gain of Dice"
         text += f" The {words} is {formats.difference(worst.change)} ({worst.model}, {worst.name})."
     return text
+
+
+def _over_float(found: Iterable[Ratios]) -> str:
+    """How fast INT8 is beside the fastest float engine, where that is another than FP32."""
+    over = [
+        r.latency_over_fastest_float
+        for r in found
+        if r.latency_over_fastest_float is not None and r.fastest_float != "fp32"
+    ]
+    return f", and {_range(over, 2)} as fast as the fastest float engine" if over else ""
 
 
 def run_sections(record: RunRecord, paper: Paper | None) -> tuple[Section, ...]:
@@ -179,7 +193,7 @@ def result_table(record: RunRecord, paper: Paper | None) -> Table | None:
     rows = result_rows(record, paper)
     if not rows:
         return None
-    columns = [column for column in COLUMNS if not column.quiet or any(r.paper for r in rows)]
+    columns = shown_columns(rows)
     return Table(
         caption="Results; smaller, faster and Δ are against FP32 of the same run",
         columns=tuple(
@@ -188,6 +202,17 @@ def result_table(record: RunRecord, paper: Paper | None) -> Table | None:
         rows=tuple(tuple(_filled(column, row) for column in columns) for row in rows),
         grouped=True,
     )  # fmt: skip
+
+
+def shown_columns(rows: Sequence[Row]) -> list[ResultColumn]:
+    """The columns that have something to say of these rows."""
+    with_paper = any(row.paper for row in rows)
+    told = worth.is_told(row.ratios for row in rows if row.ratios)
+    return [
+        column
+        for column in COLUMNS
+        if (with_paper or not column.quiet) and (told or column.heading != worth.HEADING)
+    ]
 
 
 def _filled(column: ResultColumn, row: Row) -> Cell | str:
@@ -233,6 +258,7 @@ COLUMNS = (
     ResultColumn("min", lambda r: r.ms(r.case.latency_ms.min if r.case.latency_ms else None), note="the fastest sample, ms"),
     ResultColumn("faster", lambda r: formats.times(simulated.gain(r.case.precision, r.ratios.latency if r.ratios else None)), note="by medians"),
     ResultColumn("paper", lambda r: formats.times(r.paper.faster) if r.paper else "", note="faster, in the paper", quiet=True),
+    ResultColumn(worth.HEADING, lambda r: worth.cell(r.ratios), note=worth.NOTE),
     ResultColumn("mean Dice", lambda r: formats.dice(r.case.dice.mean if r.case.dice else None)),
     ResultColumn("Δ", lambda r: formats.difference(r.ratios.dice_mean_delta if r.ratios else None), note="mean Dice minus that of FP32"),
     ResultColumn("paper", lambda r: formats.number(r.paper.dice_change, "+.3f") if r.paper else "", note="Δ of mDSC, in the paper", quiet=True),
@@ -279,7 +305,8 @@ def _results(record: RunRecord, groups: Sequence[Group], paper: Paper | None) ->
         charts.size_bars(built(groups)),
     ]
     table = result_table(record, paper)
-    source = list(paper.explained(record.cases)) if paper else []
+    source = [f"{doubt}." for doubt in worth.doubts(record.ratios)]
+    source += list(paper.explained(record.cases)) if paper else []
     if record.config.get("classes") == "paper":
         source.append(
             "Built with the paper's class counts: the heads are seeded, not trained, "
@@ -321,9 +348,9 @@ def _present(blocks: Iterable[Block | None]) -> tuple[Block, ...]:
     return tuple(block for block in blocks if block is not None)
 
 
-def _range(values: Sequence[float]) -> str:
+def _range(values: Sequence[float], digits: int = 1) -> str:
     low, high = min(values), max(values)
-    ends = f"{low:.1f}", f"{high:.1f}"
+    ends = f"{low:.{digits}f}", f"{high:.{digits}f}"
     return f"{ends[0]}×" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}×"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
-from harness.report import simulated
+from harness.report import simulated, worth
 from harness.report.device_times import replayed
 from harness.report.ledger_lines import print_ledgers
 from harness.types import CaseResult, Ratios, RunRecord
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _DASH = "–"
 _MB = 1e6
 _MIB = 2**20
-_WIDE = 152  # columns that every column of the table needs
-_UNLIMITED = 160  # what a pipe gets: the longest names fit into one line
+_WIDE = 152  # columns that every column of the table needs, but for the one over float engines
+_OVER_FLOAT = 14  # what that one needs
+_UNLIMITED = 176  # what a pipe gets: the longest names fit into one line
 _NOTABLE_LOAD = 0.1
 _MOST_CLASSES = 4  # the record has them all
 
@@ -38,7 +39,7 @@ def make_console(file: IO[str] | None = None) -> Console:
 def print_record(console: Console, record: RunRecord) -> None:
     """Table, certificates, what failed, and where the time went."""
     environment, timing = record.environment, record.timing
-    wide = console.width >= _WIDE
+    wide = console.width >= _WIDE + (_OVER_FLOAT if worth.is_told(record.ratios) else 0)
     console.print(build_table(record, wide=wide))
     if marked := simulated.footnote(record.cases):
         console.print(f"{simulated.MARK} {marked}", highlight=False)
@@ -46,6 +47,8 @@ def print_record(console: Console, record: RunRecord) -> None:
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)
+    for doubt in worth.doubts(record.ratios):
+        console.print(doubt, style="yellow", highlight=False)
     for case in record.cases:
         if case.status != "ok":
             console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
@@ -89,7 +92,10 @@ def build_table(record: RunRecord, *, wide: bool) -> Table:
         box=box.HEAVY_HEAD if wide else box.SIMPLE_HEAD,
         padding=(0, 1) if wide else 0,  # the box divides with a blank
     )
-    columns = [column for column in _COLUMNS if wide or column.essential]
+    told = worth.is_told(record.ratios)
+    columns = [
+        c for c in _COLUMNS if (wide or c.essential) and (told or c.heading != worth.HEADING)
+    ]
     for column in columns:
         table.add_column(
             column.heading if wide else column.heading.replace(" ", "\n"),  # room for names
@@ -163,6 +169,7 @@ _COLUMNS = (
     _Column("smaller", lambda _, ratios: _gain(ratios, ratios.size if ratios else None)),
     _Column("latency ms", _latency),
     _Column("faster", lambda _, ratios: _gain(ratios, ratios.latency if ratios else None)),
+    _Column(worth.HEADING, lambda _, ratios: worth.cell(ratios, "x"), essential=False),
     _Column("mean Dice", _mean_dice),
     _Column("Δ Dice", lambda _, r: _format(r.dice_mean_delta if r else None, "+.4f")),
     _Column("Dice by class", _class_dice, essential=False),

@@ -8,9 +8,9 @@ from pathlib import Path
 from harness import backends, layout
 from harness.errors import BuildError, GraphLintError
 from harness.files import sha256_bytes
+from harness.findings import Finding
 from harness.qdq import lint_file
 from harness.requests import BuildRequest, Built
-from harness.types import Finding
 
 _SHOWN_FINDINGS = 5
 

@@ -33,6 +33,7 @@ SDK_FILES = {
 LAYERS = (
     (
         "errors",
+        "findings",
         "provenance",
         "scores",
         "types",
@@ -82,6 +83,7 @@ LAYERS = (
         "backends",
         "editors",
         "certificate",
+        "expectations",
         "alternating",
         "scales",
     ),
@@ -91,6 +93,7 @@ LAYERS = (
     ("worker", "launcher", "gpu_monitor"),
     ("artifacts", "report"),
     ("case_run", "surfaces"),
+    ("certified",),
     ("layer_changes",),
     ("compare",),
     ("pairing", "partly_quantized", "checked_scales"),

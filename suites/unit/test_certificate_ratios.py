@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.certificate import certify, refuse_float
-from harness.ratios import quotient, ratios_of
+from harness.certificate import Rivals, certify, refuse_float
+from harness.ratios import doubt_of_worth, quotient, ratios_of
 from harness.types import (
     CaseResult,
     Certificate,
@@ -68,6 +68,8 @@ def test_ratios_are_above_one_for_smaller_and_faster() -> None:
         latency_by_minima=3.0,
         dice_mean_delta=-0.25,
         dice_per_class_delta={"grey": -0.25, "white": 0.25},
+        latency_over_fastest_float=2.5,
+        fastest_float="fp32",
     )
 
 
@@ -149,6 +151,55 @@ def test_class_that_one_side_lacks_has_no_delta(
     assert row.dice_mean_delta == 0.0
 
 
+def _float(precision: Precision, median: float, **changes: object) -> CaseResult:
+    return replace(FP32, precision=precision, latency_ms=_latency(median, 1.0), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rival", ["tf32", "fp16", "bf16"])
+def test_int8_is_held_against_the_fastest_float_engine(rival: Precision) -> None:
+    slow, fast = _float("tf32" if rival == "fp16" else "fp16", 300.0), _float(rival, 210.0)
+    rows = {row.precision: row for row in ratios_of([FP32, slow, INT8, fast])}
+    assert (rows["int8"].fastest_float, rows["int8"].latency_over_fastest_float) == (rival, 1.05)
+    assert rows["int8"].latency == 2.5  # over fp32, as ever
+    assert (rows[rival].fastest_float, rows[rival].latency_over_fastest_float) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"status": "failed"},
+        {"status": "inconclusive"},
+        {"latency_ms": None},
+        {"model": "other"},
+        {"task": "other"},
+        {"backend": "other"},
+        {"precision": "fake-int8"},
+        {"precision": "int8-fp16"},
+    ],
+)
+def test_what_is_no_measured_float_engine_is_no_rival(other: dict[str, object]) -> None:
+    rival = replace(_float("fp16", 10.0), **other)  # type: ignore[arg-type]
+    rows = {row.precision: row for row in ratios_of([FP32, INT8, rival])}
+    assert (rows["int8"].fastest_float, rows["int8"].latency_over_fastest_float) == ("fp32", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (1.06, ""),
+        (1.03, ""),
+        (1.029, "not worth it: fp16 is as fast"),
+        (0.98, "not worth it: fp16 is as fast"),
+        (0.5, "not worth it: fp16 is 2.00x faster"),
+        (None, ""),
+    ],
+)
+def test_int8_that_is_no_faster_than_float_is_not_worth_it(ratio: float | None, words: str) -> None:
+    (row,) = ratios_of([FP32, INT8])
+    found = replace(row, fastest_float="fp16", latency_over_fastest_float=ratio)
+    assert doubt_of_worth(found) == words
+
+
 @pytest.mark.parametrize(
     ("above", "below", "expected"),
     [(6.0, 4.0, 1.5), (None, 4.0, None), (6.0, None, None), (6.0, 0.0, None), (0.0, 4.0, 0.0)],
@@ -168,6 +219,11 @@ def _covered(int8: float, unmapped: float = 0.0, *float_nodes: str) -> CaseResul
         by_count=Share(int8=0.5, float=0.5, unmapped=0.0), by_macs=share, float_nodes=float_nodes
     )
     return replace(INT8, int8_coverage=coverage)
+
+
+def _hidden(case: CaseResult, *nodes: str) -> CaseResult:
+    assert case.int8_coverage is not None
+    return replace(case, int8_coverage=replace(case.int8_coverage, unmapped_nodes=nodes))
 
 
 RATIOS = Ratios(
@@ -190,14 +246,15 @@ def _certify(
     against_fp32: Ratios | None = RATIOS,
     against_fake: float | None = 2.0,
     has_fake: bool = True,
+    unmeasured: tuple[Precision, ...] = (),
 ) -> Certificate:
     return certify(
         case,
         required_int8_macs=0.95,
         quantize_nodes=quantize_nodes,
-        against_fp32=against_fp32,
-        against_fake=against_fake,
-        has_fake=has_fake,
+        rivals=Rivals(
+            fp32=against_fp32, unmeasured=unmeasured, fake=against_fake, has_fake=has_fake
+        ),
     )
 
 
@@ -249,11 +306,61 @@ def test_too_little_int8_is_refused() -> None:
     assert _failed(certificate) == [1]
 
 
-def test_anything_unmapped_is_refused() -> None:
-    certificate = _certify(_covered(0.96, 0.01))
+@pytest.mark.parametrize("unmapped", [0.002, 0.01])
+def test_a_little_that_is_unmapped_is_told_and_no_more(unmapped: float) -> None:
+    """One layer that a release names anew makes no engine a float one; it counts as not int8."""
+    case = _hidden(_covered(0.96, unmapped), "conv_7")
+    certificate = _certify(case)
+    assert certificate.granted
+    assert certificate.unmapped_macs == unmapped
+    assert certificate.findings[2] == (
+        f"note: {unmapped:.1%} of multiply-accumulates are in no executed layer, 1% at most: conv_7; "
+        "counted as not int8"
+    )
+    assert not _certify(_hidden(_covered(0.95 - unmapped, unmapped), "conv_7")).granted
+
+
+def test_much_that_is_unmapped_is_unknown() -> None:
+    certificate = _certify(_hidden(_covered(0.96, 0.011), "conv_7", "conv_8"))
     assert not certificate.granted
-    assert certificate.unmapped_macs == 0.01
-    assert _failed(certificate) == [2]
+    assert certificate.findings[2] == (
+        "unknown: 1.1% of multiply-accumulates are in no executed layer, 1% at most: conv_7, conv_8"
+    )
+
+
+def test_what_is_partly_int8_names_what_is_not() -> None:
+    certificate = _certify(_covered(0.67, 0.0, "conv_1", "conv_2"))
+    assert not certificate.granted
+    assert certificate.findings[1] == (
+        "NO: 67.0% of multiply-accumulates execute in int8, 95% required; in float: conv_1, conv_2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "finding"),
+    [
+        (1.06, "yes: faster than fp16 (fastest float of this run): 1.06x"),
+        (
+            1.01,
+            "NO: faster than fp16 (fastest float of this run): 1.01x: not worth it: fp16 is as fast",
+        ),
+    ],
+)
+def test_the_fastest_float_engine_is_what_int8_must_be_worth_it_against(
+    ratio: float, finding: str
+) -> None:
+    ratios = replace(RATIOS, latency_over_fastest_float=ratio, fastest_float="fp16")
+    certificate = _certify(_covered(0.96), against_fp32=ratios)
+    assert certificate.findings[5] == finding
+    assert certificate.granted is finding.startswith("yes")
+    assert (certificate.fastest_float, certificate.speedup_over_float) == ("fp16", ratio)
+
+
+def test_a_float_engine_that_nobody_measured_may_be_faster() -> None:
+    ratios = replace(RATIOS, latency_over_fastest_float=2.5, fastest_float="fp32")
+    certificate = _certify(_covered(0.96), against_fp32=ratios, unmeasured=("tf32", "fp16"))
+    assert not certificate.granted
+    assert certificate.findings[5] == "unknown: faster than tf32, fp16: not measured in this run"
 
 
 def test_engine_whose_layers_are_unknown_is_refused() -> None:
@@ -334,7 +441,7 @@ def test_slow_int8_engine_is_not_failed() -> None:
 
 
 def test_float_engine_fails_and_names_its_nodes() -> None:
-    case = _covered(0.5, 0.0, "conv_1", "conv_2")
+    case = _covered(0.09, 0.0, "conv_1", "conv_2")
     certificate = _certify(case)
     refused = refuse_float(case, certificate)
     assert refused.status == "failed"
@@ -342,21 +449,41 @@ def test_float_engine_fails_and_names_its_nodes() -> None:
     assert refused.certificate == certificate
     assert refused.latency_ms == case.latency_ms
     assert refused.error == (
-        "the engine does not compute in INT8: 50.0% of multiply-accumulates in int8, 0.0% "
+        "the engine does not compute in INT8: 9.0% of multiply-accumulates in int8, 0.0% "
         "unmapped; in float: conv_1, conv_2; unmapped: none. "
         "See 'voxgate inspect unet/mni152/openvino/int8'"
     )
 
 
 def test_long_list_of_nodes_is_cut() -> None:
-    case = _covered(0.5, 0.0, *(f"conv_{i}" for i in range(8)))
+    case = _covered(0.05, 0.0, *(f"conv_{i}" for i in range(8)))
     error = refuse_float(case, _certify(case)).error or ""
     assert "in float: conv_0, conv_1, conv_2, conv_3, conv_4 and 3 more; " in error
 
 
-def test_hidden_layers_fail_however_much_is_int8() -> None:
-    case = _covered(0.96, 0.04)
+@pytest.mark.parametrize(
+    ("int8", "unmapped"), [(0.10, 0.0), (0.672, 0.0), (0.949, 0.0), (0.6, 0.4)]
+)
+def test_partly_int8_engine_is_measured_and_has_no_certificate(
+    int8: float, unmapped: float
+) -> None:
+    case = _covered(int8, unmapped, "conv_1")
+    kept = refuse_float(case, _certify(case))
+    assert (kept.status, kept.error) == ("ok", None)
+    assert kept.certificate is not None
+    assert not kept.certificate.granted
+
+
+def test_engine_that_is_hidden_whole_fails() -> None:
+    case = _covered(0.0, 1.0)
     assert refuse_float(case, _certify(case)).status == "failed"
+
+
+def test_engine_of_a_graph_without_quantize_nodes_fails() -> None:
+    case = _covered(0.96)
+    refused = refuse_float(case, _certify(case, quantize_nodes=0))
+    assert (refused.status, refused.error_type) == ("failed", "NotInt8Error")
+    assert "the graph has no quantize nodes" in (refused.error or "")
 
 
 def test_engine_whose_layers_are_unknown_fails() -> None:

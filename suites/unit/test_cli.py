@@ -285,6 +285,7 @@ def test_inspect_shows_layers_and_coverage(capsys: pytest.CaptureFixture[str]) -
     ("precision", "fault", "verdict"),
     [
         ("int8", "int8=float", "this engine does NOT compute in INT8"),
+        ("int8", "int8=partly", "this engine computes PARTLY in INT8: at least 95% of MACs"),
         ("fp32", "", "this fp32 engine computes nothing in INT8"),
     ],
 )

@@ -104,6 +104,19 @@ def test_a_lower_int8_share_is_a_regression(site: Site) -> None:
     assert "50.00% → 0.00% of MACs in int8" in of(case, "int8-coverage").words
 
 
+def test_a_partly_int8_engine_is_gated_by_the_share_it_was_accepted_with(site_of: Sites) -> None:
+    site = site_of("int8=partly")
+    (row,) = [row for row in site.run.cases if row.precision == "int8"]
+    assert row.certificate is not None
+    assert not row.certificate.granted
+    fallen = site.gate_one()  # what was accepted is wholly int8
+    assert outcomes(fallen)["int8-coverage"] == fallen.outcome == "regression"
+    assert "no longer int8: conv1" in of(fallen, "int8-coverage").words
+    site.accept()
+    assert site.gate_one().outcome == "pass"
+    assert site.entry()["int8_coverage"]["by_macs"]["int8"] == 0.9
+
+
 def test_more_memory_is_a_regression(site: Site) -> None:
     memory = site.entry()["memory"]
     site.edit("memory", "delta", value=0)

@@ -94,6 +94,22 @@ def test_one_failed_case_leaves_the_others(
     assert pipeline.exit_code(result) == EXIT_FAILED
 
 
+def test_a_partly_int8_engine_is_measured_without_a_certificate(
+    fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=partly")
+    result = bench(fake_config)
+    int8 = rows(result)["int8"]
+    assert (int8.status, int8.error) == ("ok", None)
+    assert int8.certificate is not None
+    assert not int8.certificate.granted
+    assert int8.certificate.findings[1] == (
+        "NO: 90.0% of multiply-accumulates execute in int8, 95% required; in float: conv1"
+    )
+    assert "int8" in {ratios.precision for ratios in result.ratios}
+    assert pipeline.exit_code(result) == EXIT_PASS
+
+
 def test_a_hang_fails_the_case(fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", "int8=hang")
     found = rows(bench(replace(fake_config, time_limit_s=1.5)))

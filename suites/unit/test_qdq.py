@@ -20,11 +20,12 @@ from harness import backends, errors, jobs
 from harness.cli import main
 from harness.commands.lint import describe
 from harness.errors import ArtifactError, GraphLintError, UnavailableError
+from harness.findings import Finding
 from harness.launcher import Limits, run_job
 from harness.qdq import lint, lint_file
 from harness.requests import BuildRequest, EngineOptions, Linted, QuantizeRequest
 from harness.stages.build import build, is_quantized_onnx, refuse
-from harness.types import Finding, Precision
+from harness.types import Precision
 
 Array = NDArray[Any]
 LIMITS = Limits(seconds=60)

@@ -1,0 +1,65 @@
+"""The rows of a run, each checked for the arithmetic that its precision promises. Composes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness import backends
+from harness.artifacts import Workshop
+from harness.certificate import Rivals, certify, refuse_float, refuse_int8
+from harness.expectations import required_int8_macs
+from harness.ratios import quotient, ratios_of
+from harness.types import FLOAT_PRECISIONS, INT8_PRECISIONS, CaseId, CaseResult
+
+_MEASURED = {"ok", "inconclusive"}
+
+
+def check_rows(rows: Sequence[CaseResult], workshops: Sequence[Workshop]) -> tuple[CaseResult, ...]:
+    """Each row with its certificate, or failed; ``workshops`` made their engines, in the same order.
+
+    References come first: one that computes in int8 is none.
+    """
+    honest = [_without_int8(row) for row in rows]
+    return tuple(
+        _certified(row, honest, workshop)
+        if row.precision in INT8_PRECISIONS and row.status in _MEASURED
+        else row
+        for row, workshop in zip(honest, workshops, strict=True)
+    )
+
+
+def _without_int8(row: CaseResult) -> CaseResult:
+    promised = row.precision in INT8_PRECISIONS
+    return row if promised or row.status not in _MEASURED else refuse_int8(row)
+
+
+def _certified(row: CaseResult, rows: Sequence[CaseResult], workshop: Workshop) -> CaseResult:
+    certificate = certify(
+        row,
+        required_int8_macs=required_int8_macs(row.backend, row.model),
+        quantize_nodes=_quantize_nodes(row.case, workshop),
+        rivals=_rivals(row, rows),
+    )
+    return refuse_float(row, certificate)
+
+
+def _rivals(row: CaseResult, rows: Sequence[CaseResult]) -> Rivals:
+    """What else was measured of the same network on the same runtime, beyond doubt."""
+    spec = backends.get(row.backend)
+    beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
+    floats = FLOAT_PRECISIONS & set(spec.default_precisions) - {r.precision for r in beside}
+    fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
+    ours = row.latency_ms if row.status == "ok" else None
+    return Rivals(
+        fp32=next((r for r in ratios_of(beside) if r.precision == row.precision), None),
+        unmeasured=tuple(p for p in spec.default_precisions if p in floats - {"fp32"}),
+        fake=quotient(fake.median if fake else None, ours.median if ours else None),
+        has_fake="fake-int8" in spec.sources,
+    )
+
+
+def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
+    spec = backends.get(case.backend)
+    if spec.sources[case.precision] == "quantized":
+        return workshop.quantized(case.model, case.backend, case.precision).result.quantize_nodes
+    return len(spec.graph.nodes) if spec.graph else 0
