@@ -58,9 +58,10 @@ _ON_CPU = Expectations(
     },
 )  # fmt: skip
 
-# The paper's own engines are 3.17 to 3.83 times smaller and 2.06 to 3.27 times faster than its FP32; what
-# the arXiv tables call sizes gives 2.43 at least. Transposed convolutions, the first and the last layer are at most 4 % of the networks' work. The share
-# of U-Net is what TensorRT 8.6.0 executes in int8 of ModelOpt's graph.
+# The paper's own engines are 3.17 to 3.83 times smaller and 2.06 to 3.27 times faster than its FP32;
+# what the arXiv tables call sizes gives 2.43 at least. Transposed convolutions, the first and the last
+# layer are at most 4 % of the networks' work. The share of U-Net is what TensorRT 8.6.0 executes in int8
+# of ModelOpt's graph.
 _PLANS = Expectations(
     certified=False,
     on_cpu=False,

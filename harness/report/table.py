@@ -44,18 +44,7 @@ def print_record(console: Console, record: RunRecord) -> None:
     if marked := simulated.footnote(record.cases):
         console.print(f"{simulated.MARK} {marked}", highlight=False)
     print_ledgers(console, record, wide=wide)
-    for case in record.cases:
-        if case.certificate is not None:
-            _print_certificate(console, case)
-    for doubt in worth.doubts(record.ratios):
-        console.print(doubt, style="yellow", highlight=False)
-    for case in record.cases:
-        if case.status != "ok":
-            console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
-            console.print(f"  {case.error or case.reason}", highlight=False)
-    for case in record.cases:
-        for words in (*case.warnings, *replayed(case)):
-            console.print(f"NOTE {case.case}: {words}", style="yellow", highlight=False)
+    _print_findings(console, record)
     if record.config.get("classes") == "paper":
         console.print(_footnote(record), highlight=False, soft_wrap=True)
     busy = busy_share(record)
@@ -73,6 +62,22 @@ def print_record(console: Console, record: RunRecord) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _print_findings(console: Console, record: RunRecord) -> None:
+    """What each case proved, whether it is worth it, why it failed, and what else to know of it."""
+    for case in record.cases:
+        if case.certificate is not None:
+            _print_certificate(console, case)
+    for doubt in worth.doubts(record.ratios):
+        console.print(doubt, style="yellow", highlight=False)
+    for case in record.cases:
+        if case.status != "ok":
+            console.print(f"{case.status.upper()} {case.case}", style="bold red", highlight=False)
+            console.print(f"  {case.error or case.reason}", highlight=False)
+    for case in record.cases:
+        for words in (*case.warnings, *replayed(case)):
+            console.print(f"NOTE {case.case}: {words}", style="yellow", highlight=False)
 
 
 def busy_share(record: RunRecord) -> float:
