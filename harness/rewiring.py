@@ -98,7 +98,7 @@ class Wiring:
     def varying(self) -> set[str]:
         """The tensors that an input of the graph reaches."""
         found = set(self.inputs)
-        for node in self.nodes:
+        for node in _ordered(self.nodes):  # what a change added lies at the end
             if not found.isdisjoint(node.input):
                 found |= set(node.output)
         return found
