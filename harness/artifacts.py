@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness import backends, datasets, jobs, layout, models, quantizers, timing_cache
+from harness.adapted_graphs import adapted
 from harness.cache import Artifact, Cache
 from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.config import RunConfig
@@ -81,7 +82,7 @@ class Workshop:
         python = dict(self.config.pythons).get(backend)
         if python is None:
             return own()
-        return self._once(("interpreter", backend), lambda: find(python, [backend]))
+        return self.once(("interpreter", backend), lambda: find(python, [backend]))
 
     def probe(self, backend: str) -> Probe:
         """What a backend says of itself under its interpreter.
@@ -92,7 +93,7 @@ class Workshop:
         """
         python = self.interpreter_for(backend).path
         request = ProbeRequest(backend=backend)
-        return self._once(
+        return self.once(
             ("probe", backend, python),
             lambda: run_job(jobs.PROBE, request, self.limits, python),
         )
@@ -111,7 +112,7 @@ class Workshop:
             request = PrepareRequest(task=dataset.name, folder=str(folder))
             return run_job(jobs.PREPARE, request, self.limits)
 
-        return self._once(
+        return self.once(
             ("patches",), lambda: self.cache.get_or_make("patches", inputs, Prepared, make)
         )
 
@@ -146,7 +147,7 @@ class Workshop:
 
             return self.cache.get_or_make("calibration", inputs, Calibrated, make)
 
-        return self._once(("calibration",), create)
+        return self.once(("calibration",), create)
 
     def _volumes(self) -> dict[str, str]:
         """The hash of every file of the user's folder, by name."""
@@ -194,7 +195,7 @@ class Workshop:
             }
             return self.cache.get_or_make("weights", inputs, Expanded, make)
 
-        return self._once(("weights", model), create)
+        return self.once(("weights", model), create)
 
     def onnx(self, model: str) -> Artifact[Exported]:
         """The float ONNX graph."""
@@ -231,7 +232,7 @@ class Workshop:
 
             return self.cache.get_or_make("onnx", inputs, Exported, make)
 
-        return self._once(("onnx", model), create)
+        return self.once(("onnx", model), create)
 
     def quantized(
         self, model: str, backend: str, precision: Precision = "int8"
@@ -278,7 +279,7 @@ class Workshop:
 
             return self.cache.get_or_make("quantized", inputs, Quantized, make)
 
-        return self._once(("quantized", model, quantizer.name, quantizer.scheme), create)
+        return self.once(("quantized", model, quantizer.name, quantizer.scheme), create)
 
     def engine(self, case: CaseId) -> Artifact[Built]:
         """The engine of a case, built on and for this machine."""
@@ -326,7 +327,7 @@ class Workshop:
 
             return self.cache.get_or_make("engine", inputs, Built, make)
 
-        return self._once(("engine", str(case), self.interpreter_for(case.backend).path), create)
+        return self.once(("engine", str(case), self.interpreter_for(case.backend).path), create)
 
     def _float_layers(self, model: str) -> tuple[GraphNode, ...]:
         """The graph's nodes that stay in float.
@@ -373,7 +374,12 @@ class Workshop:
         return folder / f"{model}-{self.config.task}.safetensors"
 
     def _source(self, case: CaseId) -> tuple[str, str]:
-        """Path and digest of what an engine is built from."""
+        """Path and digest of what an engine is built from: a graph as its runtime takes it."""
+        made = adapted(self, case)
+        return self.graph_of(case) if made is None else (str(made.path(layout.ONNX)), made.digest)
+
+    def graph_of(self, case: CaseId) -> tuple[str, str]:
+        """Path and digest of what the engines of a precision are built from, for any runtime."""
         kind = backends.get(case.backend).sources[case.precision]
         if kind == "weights":
             weights = self.weights(case.model)
@@ -386,7 +392,7 @@ class Workshop:
             return str(quantized.path(quantized.result.file)), quantized.digest
         return "", models.get(case.model).name
 
-    def _once(self, name: tuple[str, ...], create: Callable[[], Made]) -> Made:
+    def once(self, name: tuple[str, ...], create: Callable[[], Made]) -> Made:
         """What was made earlier in this run, or its error again."""
         if name not in self._done:
             try:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import backends, jobs, layout
+from harness.adapted_graphs import ranges
 from harness.artifacts import Workshop
 from harness.cache import Artifact
 from harness.config import RunConfig
-from harness.environment import cpu_model, isa_flags, versions
+from harness.environment import versions
 from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UsageError
 from harness.fingerprint import source_fingerprint
 from harness.launcher import run_job
 from harness.report.progress import Reporter
-from harness.scales.records import CheckedScales, Measured, RangesRequest, ScalesRequest
+from harness.scales.records import CheckedScales, ScalesRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,10 +88,10 @@ def check_graph(workshop: Workshop, model: str, backend: str) -> GraphScales:
 def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedScales]:
     quantizer = workshop.quantizer(backend)
     method = workshop.method(quantizer)
-    graph, ranges = workshop.quantized(model, backend), _ranges(workshop, model)
+    graph, measured = workshop.quantized(model, backend), ranges(workshop, model)
     inputs: dict[str, object] = {
         "graph": graph.digest,
-        "ranges": ranges.digest,
+        "ranges": measured.digest,
         "quantizer": quantizer.name,
         "method": method,
         "code": source_fingerprint(
@@ -107,32 +108,8 @@ def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedSc
             format=graph.result.format,
             quantizer=quantizer.name,
             method=method,
-            ranges=str(ranges.path(layout.RANGES)),
+            ranges=str(measured.path(layout.RANGES)),
         )
         return run_job(jobs.SCALES, request, workshop.limits)
 
     return workshop.cache.get_or_make("scales", inputs, CheckedScales, make)
-
-
-def _ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
-    """The ranges of the float graph's tensors on the calibration patches."""
-    graph, patches = workshop.onnx(model), workshop.calibration()
-    inputs: dict[str, object] = {
-        "onnx": graph.digest,
-        "patches": patches.digest,
-        "cpu": [cpu_model(), *isa_flags()],  # it computes them
-        "code": source_fingerprint("scales/ranges.py", "scales/records.py"),
-        "packages": versions(("numpy", "onnx", "onnxruntime")),
-    }
-
-    def make(folder: Path) -> Measured:
-        workshop.announce(f"measuring the ranges of {model}'s tensors on the calibration patches")
-        request = RangesRequest(
-            onnx=str(graph.path(layout.ONNX)),
-            images=str(patches.path(layout.CALIBRATION_IMAGES)),
-            folder=str(folder),
-            threads=workshop.config.thread_count,
-        )
-        return run_job(jobs.RANGES, request, workshop.limits)
-
-    return workshop.cache.get_or_make("ranges", inputs, Measured, make)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from harness import requests, variants
+from harness import adapting, requests, variants
 from harness.scales import records
 from harness.scores import Surfaces
 from harness.verdicts import PairedLaunch
@@ -67,6 +67,12 @@ QUANTIZE = Job(
     target="harness.stages.quantize:quantize",
     request=requests.QuantizeRequest,
     result=requests.Quantized,
+)
+ADAPT = Job(
+    name="adapt",
+    target="harness.stages.adapt:adapt",
+    request=adapting.AdaptRequest,
+    result=adapting.Adapted,
 )
 LINT = Job(
     name="lint",
@@ -144,6 +150,7 @@ JOBS: dict[str, Job[Any, Any]] = {
         EXPAND,
         EXPORT,
         QUANTIZE,
+        ADAPT,
         LINT,
         BUILD,
         RUN,

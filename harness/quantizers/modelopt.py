@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harness.errors import BuildError, QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
+from harness.norms import NORMS
 from harness.quantizers.images import ImageReader
 from harness.requests import Quantized
 from harness.types import GraphNode
@@ -89,7 +90,10 @@ def _input_of(path: Path) -> str:
 
 
 def write_float16(source: Path, target: Path) -> None:
-    """Convert all of a graph but its input and output to half precision, Q/DQ scales included.
+    """Convert a graph to half precision, Q/DQ scales included; its input and output stay float.
+
+    Norms stay float, with casts around them: they sum up to a million voxels, which half precision
+    cannot hold, and strongly typed networks compute what the graph says.
 
     Raises:
         BuildError: the converter refused the graph.
@@ -103,7 +107,12 @@ def write_float16(source: Path, target: Path) -> None:
         msg = f"half precision needs ModelOpt ({error}); install it with 'pip install nvidia-modelopt'"
         raise UnavailableError(msg) from error
     try:
-        half = convert_to_f16(onnx.load(source), low_precision_type="fp16", keep_io_types=True)
+        half = convert_to_f16(
+            onnx.load(source),
+            low_precision_type="fp16",
+            keep_io_types=True,
+            op_block_list=sorted(NORMS),
+        )
     except Exception as error:  # its errors come from several libraries
         msg = f"{source.name} cannot be converted to half precision: {error}"
         raise BuildError(msg) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,13 @@ class Placing:
         self.wiring.add(pair.quantize, pair.dequantize)
         return pair
 
+    def free(self, layers: Collection[str]) -> None:
+        """Take the pairs of a layer's operands away, for each node of these names or outputs."""
+        for node in list(self.wiring.nodes):
+            if not {name_of(node), *node.output}.isdisjoint(layers):
+                for index in range(len(node.input)):
+                    self.remove(node, index)
+
     def _scale(self, tensor: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         largest = self.ranges.get(tensor)
         if largest is None or not np.isfinite(largest):
@@ -135,3 +142,14 @@ class Placing:
             raise QuantizationError(msg)
         grid = symmetric_grid(np.float32(largest), _BITS, name=tensor)
         return np.asarray(grid.scale, np.float32).reshape(())
+
+
+def without_pairs(wiring: Wiring) -> None:
+    """Take every pair of a graph away: it computes in float then."""
+    producers = wiring.producers()
+    for node in wiring.nodes:
+        for index, name in enumerate(node.input):
+            maker = producers.get(name)
+            while maker is not None and maker.op_type in {DEQUANTIZE, QUANTIZE}:
+                node.input[index] = maker.input[0]
+                maker = producers.get(maker.input[0])

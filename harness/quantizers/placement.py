@@ -30,6 +30,9 @@ RULES: Mapping[str, rules.Rule] = {
     "linear-outputs": rules.linear_outputs,
 }
 
+# Those that put new pairs into the graph, with scales by the calibration.
+NEED_RANGES = frozenset({"convolution-outputs", "linear-outputs"})
+
 
 def place(
     source: Path, target: Path, names: Sequence[str], ranges: Mapping[str, float]

@@ -59,6 +59,9 @@ LAYERS = (
         "float8",
         "rewiring",
         "norms",
+        "lowering",
+        "graph_needs",
+        "adapting",
         "operands",
     ),
     (
@@ -91,7 +94,7 @@ LAYERS = (
     ("measure", "measure_variant", "timed_launch", "row_times", "jobs", "trends"),
     ("interpreter",),
     ("worker", "launcher", "gpu_monitor"),
-    ("artifacts", "report"),
+    ("adapted_graphs", "artifacts", "report"),
     ("case_run", "surfaces"),
     ("certified",),
     ("layer_changes",),

@@ -1,0 +1,137 @@
+"""The graphs that a runtime's version gets, and the ranges that they need: artifacts of our interpreter.
+
+A graph that needs no change for a version is no artifact of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import backends, jobs, layout
+from harness.adapting import Adapted, AdaptRequest
+from harness.cache import Artifact
+from harness.environment import cpu_model, isa_flags, versions
+from harness.fingerprint import source_fingerprint
+from harness.graph_needs import NEEDS, GraphNeeds, needs_of
+from harness.launcher import run_job
+from harness.quantizers.placement import NEED_RANGES
+from harness.scales.records import Measured, RangesRequest
+from harness.stages.build import refuse
+from harness.types import CaseId
+
+if TYPE_CHECKING:
+    from harness.artifacts import Workshop
+
+_HALF = frozenset({"fp16", "int8-fp16"})
+_CODE = (
+    "adapting.py",
+    "formulas.py",
+    "graph_needs.py",
+    "lowering.py",
+    "norms.py",
+    "operands.py",
+    "qdq.py",
+    "qdq_view.py",
+    "quantizers/modelopt.py",
+    "quantizers/pairs.py",
+    "quantizers/placement.py",
+    "quantizers/placement_rules.py",
+    "rewiring.py",
+    "stages/adapt.py",
+)
+_PACKAGES = ("numpy", "nvidia-modelopt", "onnx", "onnxruntime")
+
+
+def adapted(
+    workshop: Workshop, case: CaseId, float_layers: tuple[str, ...] = ()
+) -> Artifact[Adapted] | None:
+    """The graph of a case for its runtime's version; None where it gets the graph as it is.
+
+    ``float_layers`` lose the pairs that the quantizer gave them.
+
+    Raises:
+        HarnessError: the runtime is not here, or its graph cannot be made.
+        GraphLintError: the graph breaks a fatal rule of `harness.qdq`, as half scales that became 0 do.
+    """
+    kind = backends.get(case.backend).sources[case.precision]
+    if case.backend not in NEEDS or kind not in {"onnx", "quantized"}:
+        return None
+    needs = needs_of(case.backend, workshop.probe(case.backend).version)
+    if kind == "onnx":
+        needs = replace(needs, rules=())
+    half = needs.half_by_graph and case.precision in _HALF
+    if not (half or needs.rules or needs.primitives or needs.opset or float_layers):
+        return None
+    name = ("adapted", case.model, case.backend, kind, repr(needs), str(half), *float_layers)
+    made = workshop.once(
+        name, lambda: _adapt(workshop, case, needs, half=half, float_layers=float_layers)
+    )
+    refuse(str(made.path(made.result.file)), made.result.findings)
+    return made
+
+
+def _adapt(
+    workshop: Workshop,
+    case: CaseId,
+    needs: GraphNeeds,
+    *,
+    half: bool,
+    float_layers: tuple[str, ...],
+) -> Artifact[Adapted]:
+    plain, patches = workshop.onnx(case.model), workshop.patches()
+    quantized = backends.get(case.backend).sources[case.precision] == "quantized"
+    source, digest = workshop.graph_of(case)
+    measured = ranges(workshop, case.model) if not NEED_RANGES.isdisjoint(needs.rules) else None
+    inputs: dict[str, object] = {
+        "source": digest,
+        "needs": asdict(needs),
+        "half": half,
+        "float_layers": sorted(float_layers),
+        "ranges": "" if measured is None else measured.digest,
+        "code": source_fingerprint(*_CODE),
+        "packages": versions(_PACKAGES),
+    }
+
+    def make(folder: Path) -> Adapted:
+        workshop.announce(f"writing the graph of {case} for its runtime")
+        request = AdaptRequest(
+            source=source,
+            quantized=quantized,
+            half=half,
+            needs=needs,
+            nodes=plain.result.graph.nodes,
+            images=str(patches.path(layout.EXPORT_IMAGES)),
+            folder=str(folder),
+            options=workshop.options(case),
+            ranges="" if measured is None else str(measured.path(layout.RANGES)),
+            float_layers=float_layers,
+        )
+        return run_job(jobs.ADAPT, request, workshop.limits)
+
+    return workshop.cache.get_or_make("adapted", inputs, Adapted, make)
+
+
+def ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
+    """The ranges of the float graph's tensors on the calibration patches."""
+    graph, patches = workshop.onnx(model), workshop.calibration()
+    inputs: dict[str, object] = {
+        "onnx": graph.digest,
+        "patches": patches.digest,
+        "cpu": [cpu_model(), *isa_flags()],  # it computes them
+        "code": source_fingerprint("scales/ranges.py", "scales/records.py"),
+        "packages": versions(("numpy", "onnx", "onnxruntime")),
+    }
+
+    def make(folder: Path) -> Measured:
+        workshop.announce(f"measuring the ranges of {model}'s tensors on the calibration patches")
+        request = RangesRequest(
+            onnx=str(graph.path(layout.ONNX)),
+            images=str(patches.path(layout.CALIBRATION_IMAGES)),
+            folder=str(folder),
+            threads=workshop.config.thread_count,
+        )
+        return run_job(jobs.RANGES, request, workshop.limits)
+
+    return workshop.cache.get_or_make("ranges", inputs, Measured, make)

@@ -1,0 +1,50 @@
+"""Records of the stage that writes a graph for one version of a runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.graph_needs import GraphNeeds
+from harness.requests import EngineOptions
+from harness.types import Finding, GraphNode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptRequest:
+    """Write ``model.onnx`` into ``folder``, from a float graph or one with Q/DQ pairs.
+
+    ``nodes`` are those of the float graph that count; ``float_layers`` those among them that lose
+    their pairs. ``ranges`` is the file of a `harness.scales.records.RangesRequest`, empty where no
+    rule asks for one; ``images`` an .npy of (N, 1, D, H, W), of which the first checks what was
+    written.
+    """
+
+    source: str
+    quantized: bool
+    half: bool
+    needs: GraphNeeds
+    nodes: tuple[GraphNode, ...]
+    images: str
+    folder: str
+    options: EngineOptions
+    ranges: str = ""
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapted:
+    """A graph for one version of a runtime.
+
+    ``touched`` holds the nodes that each rule moved pairs of. ``quantized_macs`` and ``float_nodes``
+    are as in `harness.requests.Quantized`, after the rules. ``max_relative_error`` is against the
+    graph before it was rewritten, without its pairs; ``half_error`` against the graph before it was
+    converted to half precision; None where there was nothing to compare.
+    """
+
+    file: str
+    touched: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    quantized_macs: float | None = None
+    float_nodes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    max_relative_error: float | None = None
+    half_error: float | None = None
