@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import backends, jobs, layout
+from harness import backends, jobs, layout, models
 from harness.adapting import Adapted, AdaptRequest
 from harness.cache import Artifact
 from harness.environment import cpu_model, isa_flags, versions
@@ -42,6 +42,33 @@ _CODE = (
     "stages/adapt.py",
 )
 _PACKAGES = ("numpy", "nvidia-modelopt", "onnx", "onnxruntime")
+
+
+def source_of(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+    """Path and digest of what an engine is built from: a graph as its runtime takes it.
+
+    Raises:
+        HarnessError: it cannot be made.
+    """
+    made = adapted(workshop, case)
+    return (
+        _unadapted(workshop, case) if made is None else (str(made.path(layout.ONNX)), made.digest)
+    )
+
+
+def _unadapted(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+    """What the engines of a precision are built from, for any version of a runtime."""
+    kind = backends.get(case.backend).sources[case.precision]
+    if kind == "weights":
+        weights = workshop.weights(case.model)
+        return str(weights.path(layout.WEIGHTS)), weights.digest
+    if kind == "onnx":
+        graph = workshop.onnx(case.model)
+        return str(graph.path(layout.ONNX)), graph.digest
+    if kind == "quantized":
+        quantized = workshop.quantized(case.model, case.backend, case.precision)
+        return str(quantized.path(quantized.result.file)), quantized.digest
+    return "", models.get(case.model).name
 
 
 def adapted(
@@ -82,7 +109,7 @@ def _adapt(
 ) -> Artifact[Adapted]:
     plain, patches = workshop.onnx(case.model), workshop.patches()
     quantized = backends.get(case.backend).sources[case.precision] == "quantized"
-    source, digest = workshop.graph_of(case)
+    source, digest = _unadapted(workshop, case)
     measured = ranges(workshop, case.model) if not NEED_RANGES.isdisjoint(needs.rules) else None
     inputs: dict[str, object] = {
         "source": digest,

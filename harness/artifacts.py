@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from harness import backends, datasets, jobs, layout, models, quantizers, timing_cache
-from harness.adapted_graphs import adapted
+from harness import backends, datasets, jobs, layout, quantizers, timing_cache
+from harness.adapted_graphs import source_of
 from harness.cache import Artifact, Cache
 from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.config import RunConfig
@@ -287,7 +287,7 @@ class Workshop:
         def create() -> Artifact[Built]:
             spec = backends.get(case.backend)
             interpreter = self.interpreter_for(case.backend)
-            source, digest = self._source(case)
+            source, digest = source_of(self, case)
             inputs: dict[str, object] = {
                 "case": str(case),
                 "class_set": self.config.classes,
@@ -372,25 +372,6 @@ class Workshop:
         """Where the trained weights of a model on this task lie."""
         folder = self.config.checkpoint_dir or checkpoint_folder()
         return folder / f"{model}-{self.config.task}.safetensors"
-
-    def _source(self, case: CaseId) -> tuple[str, str]:
-        """Path and digest of what an engine is built from: a graph as its runtime takes it."""
-        made = adapted(self, case)
-        return self.graph_of(case) if made is None else (str(made.path(layout.ONNX)), made.digest)
-
-    def graph_of(self, case: CaseId) -> tuple[str, str]:
-        """Path and digest of what the engines of a precision are built from, for any runtime."""
-        kind = backends.get(case.backend).sources[case.precision]
-        if kind == "weights":
-            weights = self.weights(case.model)
-            return str(weights.path(layout.WEIGHTS)), weights.digest
-        if kind == "onnx":
-            graph = self.onnx(case.model)
-            return str(graph.path(layout.ONNX)), graph.digest
-        if kind == "quantized":
-            quantized = self.quantized(case.model, case.backend, case.precision)
-            return str(quantized.path(quantized.result.file)), quantized.digest
-        return "", models.get(case.model).name
 
     def once(self, name: tuple[str, ...], create: Callable[[], Made]) -> Made:
         """What was made earlier in this run, or its error again."""

@@ -196,7 +196,7 @@ class Keys:
 def keys(
     config: RunConfig, backend: str, builds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> list[Any]:
-    monkeypatch.setattr(Workshop, "_source", lambda *_: ("graph.onnx", "digest"))
+    monkeypatch.setattr(artifacts, "source_of", lambda *_: ("graph.onnx", "digest"))
     cache: Any = Keys()
     config = replace(config, backends=(backend,))
     shared = Workshop(config=config, cache=cache, limits=Limits(), announce=print)
