@@ -5,16 +5,16 @@ A graph that needs no change for a version is no artifact of its own.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import backends, jobs, layout, models
-from harness.adapting import Adapted, AdaptRequest
+from harness.adapting import Adapted, AdaptRequest, GraphNeeds
 from harness.cache import Artifact
 from harness.environment import cpu_model, isa_flags, versions
 from harness.fingerprint import source_fingerprint
-from harness.graph_needs import NEEDS, GraphNeeds, needs_of
+from harness.graph_needs import VERSIONED, needs_of
 from harness.launcher import run_job
 from harness.quantizers.placement import NEED_RANGES
 from harness.scales.records import Measured, RangesRequest
@@ -24,11 +24,9 @@ from harness.types import CaseId
 if TYPE_CHECKING:
     from harness.artifacts import Workshop
 
-_HALF = frozenset({"fp16", "int8-fp16"})
 _CODE = (
     "adapting.py",
     "formulas.py",
-    "graph_needs.py",
     "lowering.py",
     "norms.py",
     "operands.py",
@@ -83,29 +81,18 @@ def adapted(
         GraphLintError: the graph breaks a fatal rule of `harness.qdq`, as half scales that became 0 do.
     """
     kind = backends.get(case.backend).sources[case.precision]
-    if case.backend not in NEEDS or kind not in {"onnx", "quantized"}:
+    version = workshop.probe(case.backend).version if case.backend in VERSIONED else ""
+    needs = needs_of(case.backend, version, kind, case.precision)
+    if needs is None:
         return None
-    needs = needs_of(case.backend, workshop.probe(case.backend).version)
-    if kind == "onnx":
-        needs = replace(needs, rules=())
-    half = needs.half_by_graph and case.precision in _HALF
-    if not (half or needs.rules or needs.primitives or needs.opset or float_layers):
-        return None
-    name = ("adapted", case.model, case.backend, kind, repr(needs), str(half), *float_layers)
-    made = workshop.once(
-        name, lambda: _adapt(workshop, case, needs, half=half, float_layers=float_layers)
-    )
+    name = ("adapted", case.model, case.backend, kind, repr(needs), *float_layers)
+    made = workshop.once(name, lambda: _adapt(workshop, case, needs, float_layers))
     refuse(str(made.path(made.result.file)), made.result.findings)
     return made
 
 
 def _adapt(
-    workshop: Workshop,
-    case: CaseId,
-    needs: GraphNeeds,
-    *,
-    half: bool,
-    float_layers: tuple[str, ...],
+    workshop: Workshop, case: CaseId, needs: GraphNeeds, float_layers: tuple[str, ...]
 ) -> Artifact[Adapted]:
     plain, patches = workshop.onnx(case.model), workshop.patches()
     quantized = backends.get(case.backend).sources[case.precision] == "quantized"
@@ -114,7 +101,6 @@ def _adapt(
     inputs: dict[str, object] = {
         "source": digest,
         "needs": asdict(needs),
-        "half": half,
         "float_layers": sorted(float_layers),
         "ranges": "" if measured is None else measured.digest,
         "code": source_fingerprint(*_CODE),
@@ -126,7 +112,6 @@ def _adapt(
         request = AdaptRequest(
             source=source,
             quantized=quantized,
-            half=half,
             needs=needs,
             nodes=plain.result.graph.nodes,
             images=str(patches.path(layout.EXPORT_IMAGES)),

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.graph_needs import GraphNeeds
 from harness.requests import EngineOptions
 from harness.types import Finding, GraphNode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphNeeds:
+    """What a version of a runtime takes.
+
+    ``opset`` is the newest that it parses, ``primitives`` are norms to write as sums and quotients,
+    ``half`` is whether half precision is to be written into the graph, and ``rules`` are those of
+    `harness.quantizers.placement` for its Q/DQ pairs, in order.
+    """
+
+    opset: int
+    primitives: tuple[str, ...] = ()
+    half: bool = False
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +35,6 @@ class AdaptRequest:
 
     source: str
     quantized: bool
-    half: bool
     needs: GraphNeeds
     nodes: tuple[GraphNode, ...]
     images: str

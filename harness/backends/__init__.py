@@ -44,7 +44,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
         default_precisions=("fp32", "tf32", "fp16", "int8", "int8-fp16"),
         default_quantizer="modelopt",
         formats=("onnx-qdq",),
-        packages=(*packages, "nvidia-modelopt"),  # which converts to half precision
+        packages=packages,
         files=(
             f"backends/{module}.py",
             "backends/tensorrt.py",
@@ -53,7 +53,6 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
             "backends/tensorrt_session.py",
             "backends/tensorrt_versions.py",
             "backends/cuda_runtime.py",
-            "quantizers/modelopt.py",
         ),
         install=install,
         modules={module: packages[-1], "cuda.bindings": "cuda-bindings"},

@@ -2,7 +2,8 @@
 
 Where networks are strongly typed, precision stands in the graph alone and no flag is set: ``int8`` is
 Q/DQ with fp32 between, ``int8-fp16`` the same graph in half precision, scales included. Before that,
-flags say it, on the same float graph. `harness.backends.tensorrt_versions` tells which. ``fp32`` has
+flags say it, on the same float graph. `harness.backends.tensorrt_versions` tells which; a graph comes
+here as its version takes it (`harness.stages.adapt`), and nothing is converted. ``fp32`` has
 TF32 off and ``tf32`` is a precision of its own. Flag values are taken from the SDK's enums, because
 11.0 renumbered them.
 
@@ -14,10 +15,7 @@ files touch must exist in every supported version.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness import installed
@@ -34,7 +32,6 @@ from harness.requests import EngineOptions, Probe
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_HALF = {"fp16", "int8-fp16"}
 _CUDAS = (12, 13)
 
 
@@ -80,8 +77,7 @@ class TensorRt:
             DeviceMemoryError: the builder ran out of memory.
         """
         self._notes = BuildNotes()
-        with self._as_precision(source, options) as path:
-            return self._build(path, options)
+        return self._build(Path(source), options)
 
     def build_notes(self) -> BuildNotes:
         """The builder's warnings and what it timed."""
@@ -197,19 +193,6 @@ class TensorRt:
         if self._logs is None or self._logs[0] is not sdk:
             self._logs = sdk, make_log(sdk)
         return self._logs[1]
-
-    @contextmanager
-    def _as_precision(self, source: str, options: EngineOptions) -> Iterator[Path]:
-        """The graph in the precision that the engine shall have."""
-        if options.precision not in _HALF or not self._traits(self._sdk()).half_by_graph:
-            yield Path(source)
-            return
-        from harness.quantizers.modelopt import write_float16
-
-        with TemporaryDirectory() as folder:
-            target = Path(folder) / Path(source).name
-            write_float16(Path(source), target)
-            yield target
 
 
 def _mebibytes(count: int | None) -> str:

@@ -6,6 +6,7 @@ a version really has was measured (`harness.quantizers.tensorrt_patterns`); the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,27 @@ RULES: Mapping[str, rules.Rule] = {
 
 # Those that put new pairs into the graph, with scales by the calibration.
 NEED_RANGES = frozenset({"convolution-outputs", "linear-outputs"})
+
+# 8.6.0 on a GPU: a Q in front of 3D max pooling and behind transposed convolutions is refused, and
+# one behind max pooling moves up in front of it.
+_EIGHT = ("pools-in-float", "behind-pools-in-float", "deconvolutions-in-float")
+
+# By module, the first version (major, minor) that each entry is for, ascending.
+RULES_BY_VERSION: Mapping[str, tuple[tuple[tuple[int, int], tuple[str, ...]], ...]] = {
+    "tensorrt": (((8, 5), _EIGHT), ((8, 6), _EIGHT), ((10, 0), ())),
+    "tensorrt_rtx": (((1, 0), ()),),
+}
+
+
+def rules_for(module: str, version: str) -> tuple[str, ...]:
+    """The rules of a runtime's version; the newest entry's for a version that cannot be read."""
+    entries = RULES_BY_VERSION[module]
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None:
+        return entries[-1][1]
+    number = (int(found[1]), int(found[2]))
+    fitting = [rules for first, rules in entries if first <= number]
+    return fitting[-1] if fitting else entries[0][1]
 
 
 def place(

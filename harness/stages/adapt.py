@@ -48,7 +48,7 @@ def adapt(request: AdaptRequest) -> Adapted:
         result = _place(request, placed)
         error = _lower(request, placed, lowered)
         half_error = None
-        if request.half:
+        if request.needs.half:
             write_float16(lowered, target)
             half_error = _check_half(request, lowered, target)
         else:
@@ -95,11 +95,11 @@ def _lower(request: AdaptRequest, source: Path, target: Path) -> float | None:
     """The graph in the runtime's opset; how far it is from the one before, None where nothing changed."""
     needs = request.needs
     wiring = rewiring.Wiring(rewiring.load(source))
-    if (needs.opset is None or needs.opset >= wiring.opset) and not needs.primitives:
+    if needs.opset >= wiring.opset and not needs.primitives:
         rewiring.save(wiring.model, target)
         return None
     norms.as_primitives(wiring, needs.primitives)
-    rewiring.save(lowering.lower(wiring, needs.opset or wiring.opset), target)
+    rewiring.save(lowering.lower(wiring, needs.opset), target)
     return _check(request, source, target)
 
 
