@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.findings import Finding
 from harness.requests import EngineOptions
-from harness.types import Finding, GraphNode
+from harness.types import GraphNode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
