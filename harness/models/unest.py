@@ -5,7 +5,8 @@ neighbouring tokens by a convolution and max pooling, which moves information ac
 blocks at the first width, 8 at the second, one at the third, with 2, 2 and 8 layers. The decoder is
 a U-shaped one of residual blocks over the features of all levels, the tokens, and the image.
 
-Source: Yu et al., Medical Image Analysis 90, 2023, arXiv 2209.14378; the blocks after NesT, Zhang et al., AAAI 2022, arXiv 2105.12723.
+Source: Yu et al., Medical Image Analysis 90, 2023, arXiv 2209.14378; the blocks after NesT, Zhang et
+al., AAAI 2022, arXiv 2105.12723.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ HEAD_WIDTH = 32
 PATCH, BLOCK = 4, 6
 FULL_RESOLUTION, HALF_RESOLUTION = 32, 32
 _ROI = 96
-
 
 Widths = tuple[int, int, int]
 

@@ -84,6 +84,7 @@ def test_precisions_select_cases(run: Runner) -> None:
     ("option", "words"),
     [
         ("--vg-models=unett", "unknown model 'unett'. Did you mean 'unet'?"),
+        ("--vg-models=papr", "unknown model 'papr'. Did you mean 'paper'?"),
         ("--vg-task=brain", "unknown task 'brain'"),
         ("--vg-backend=tensorflow", "unknown backend 'tensorflow'"),
         ("--vg-precisions=int4", "unknown precision 'int4'"),
