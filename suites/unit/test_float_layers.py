@@ -147,7 +147,7 @@ def test_the_option_of_the_command_line_reaches_the_configuration() -> None:
     ("options", "words"),
     [
         (["--models=unet,nnunet"], "select the one model that they belong to"),
-        (["--models=unet", "--float-layers=a,a"], "the float_layers name one twice: a, a"),
+        (["--models=unet", "--float-layers=a,a"], "the float_layers name a twice: a, a"),
         (["--models=unet", "--backend=fake"], "no selected case is quantized"),
         (["--models=unet", "--precisions=fp32"], "no selected case is quantized"),
     ],
