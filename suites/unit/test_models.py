@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import datasets, models
+from harness.config import DEFAULT_TASK
 from harness.errors import UsageError
 from harness.models import checkpoint
 from harness.models.initialization import float_tensors, initial_state
@@ -105,6 +106,11 @@ def test_shipped_checkpoint_has_the_tensors_of_its_network(path: Path) -> None:
     for name in factors:
         assert stored[f"{name}.left"].shape == (wanted[name][0], info.rank)
         assert stored[f"{name}.right"].shape == (info.rank, np.prod(wanted[name][1:]))
+
+
+@pytest.mark.parametrize("name", sorted({n for names in models.MODEL_SETS.values() for n in names}))
+def test_each_model_of_a_set_is_trained(name: str) -> None:
+    assert f"{name}-{DEFAULT_TASK}" in {path.stem for path in CHECKPOINTS}
 
 
 # --- input sizes ---------------------------------------------------------------------------------
