@@ -20,6 +20,8 @@ RULES: Mapping[str, rules.Rule] = {
     "behind-pools-in-float": rules.behind_pools_in_float,
     "barrier-before-pools": rules.barrier_before_pools,
     "barrier-behind-pools": rules.barrier_behind_pools,
+    "barrier-behind-resizes": rules.barrier_behind_resizes,
+    "pass-before-norms": rules.pass_before_norms,
     "pool-before-activation": rules.pool_before_activation,
     "pools-as-planes": rules.pools_as_planes,
     "deconvolutions-in-float": rules.deconvolutions_in_float,

@@ -62,14 +62,62 @@ def barrier_before_pools(placing: Placing) -> tuple[str, ...]:
 
 def barrier_behind_pools(placing: Placing) -> tuple[str, ...]:
     """A factor of one between max pooling and a Q, through which the Q cannot move up."""
+    return _barriers_behind(placing, "MaxPool")
+
+
+def barrier_behind_resizes(placing: Placing) -> tuple[str, ...]:
+    """A factor of one behind interpolation that a Q reads, also through a concatenation.
+
+    A Q moves up through both.
+    """
+    return _barriers_behind(placing, "Resize")
+
+
+def _barriers_behind(placing: Placing, kind: str) -> tuple[str, ...]:
     touched = []
-    for node in placing.of_type("MaxPool"):
-        quantizers = [r for r in placing.readers(node.output[0]) if r.op_type == QUANTIZE]
-        if not quantizers:
+    for node in placing.of_type(kind):
+        end = str(node.output[0])
+        readers = placing.readers(end)
+        if not any(_leads_to_codes(placing, reader) for reader in readers):
             continue
-        behind = _barrier(placing, node.output[0])
-        for quantize in quantizers:
-            quantize.input[0] = behind
+        behind = _barrier(placing, end)
+        for reader in readers:
+            for index, name in enumerate(reader.input):
+                if name == end:
+                    reader.input[index] = behind
+        touched.append(name_of(node))
+    return tuple(touched)
+
+
+def _leads_to_codes(placing: Placing, node: onnx.NodeProto) -> bool:
+    """Whether a node quantizes, or joins tensors for one that does."""
+    if node.op_type == QUANTIZE:
+        return True
+    return node.op_type == "Concat" and any(
+        _leads_to_codes(placing, reader) for reader in placing.readers(node.output[0])
+    )
+
+
+def pass_before_norms(placing: Placing) -> tuple[str, ...]:
+    """Max pooling of single voxels between a DQ and an instance norm.
+
+    It computes nothing, and the builder takes it out. But a norm is compiled together with the pair in
+    front of it, which then is behind no convolution, and the convolution computes in float; with a
+    pooling between them the pair stays outside.
+    """
+    import onnx
+
+    touched = []
+    for node in placing.of_type("InstanceNormalization"):
+        if placing.pair(node, _ACTIVATION) is None:
+            continue
+        source = str(node.input[_ACTIVATION])
+        rank = len(placing.wiring.shape(_float_source(placing, source)))
+        end = placing.wiring.free(f"{source}/pass")
+        placing.wiring.add(
+            onnx.helper.make_node("MaxPool", [source], [end], name=end, kernel_shape=[1] * (rank - 2))
+        )
+        node.input[_ACTIVATION] = end
         touched.append(name_of(node))
     return tuple(touched)
 
