@@ -1,9 +1,11 @@
-"""The command line: parse, delegate, return a code. Errors are caught here, once."""
+"""The command line: parse, delegate, return a code. Errors are caught here, once.
+
+An error that nobody catches ends Python with 1, which is a regression here. So what may fail, the
+imports of the commands too, comes after `guarded` stands.
+"""
 
 from __future__ import annotations
 
-import argparse
-import io
 import logging
 import signal
 import sys
@@ -11,85 +13,75 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from harness import __version__
-from harness.commands import (
-    bench,
-    calibrate_study,
-    compare,
-    doctor,
-    gate,
-    inspect,
-    lint,
-    list_models,
-    report,
-    scales,
-    sensitivity,
-    train,
-    trend,
+from harness import streams
+from harness.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+    EXIT_USAGE,
+    HarnessError,
+    UnavailableError,
 )
-from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED, HarnessError
 
-COMMANDS = {
-    "bench": bench,
-    "calibrate-study": calibrate_study,
-    "compare": compare,
-    "doctor": doctor,
-    "gate": gate,
-    "inspect": inspect,
-    "lint": lint,
-    "models": list_models,
-    "report": report,
-    "sensitivity": sensitivity,
-    "scales": scales,
-    "train": train,
-    "trend": trend,
-}
+# Their text is all of their result; others have an exit code that says it, or leave a record.
+_ONLY_PRINT = frozenset({"doctor", "inspect", "models", "report", "trend"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = build_parser().parse_args(arguments)
-    return guarded(lambda: COMMANDS[options.command].run(options))
+    return guarded(lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    try:
+        from harness.commands.parser import COMMANDS, build_parser
+    except ImportError as error:
+        msg = f"VoxGate cannot start: {error}; install it anew, with what it needs"
+        raise UnavailableError(msg) from error
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as stop:  # argparse has said what it had to
+        return EXIT_USAGE if stop.code else EXIT_PASS
+    code = COMMANDS[options.command].run(options)
+    lost = options.command in _ONLY_PRINT and streams.lost(sys.stdout) is not None
+    return EXIT_FAILED if lost and code == EXIT_PASS else code
 
 
 def guarded(run: Callable[[], int]) -> int:
     """The exit code of a command: its own, or that of the error or signal that ended it."""
+    try:
+        with streams.tolerant():
+            code = _code_of(run)
+            if error := streams.lost(sys.stdout):
+                _say(f"standard output could not be written: {error}")
+            return code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BaseException:  # noqa: BLE001 - a fault in telling of a fault is no regression either
+        return EXIT_FAILED
+
+
+def _code_of(run: Callable[[], int]) -> int:
     logging.basicConfig(format="voxgate: %(levelname)s: %(message)s", level=logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a table must not fail on a terminal's encoding
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish
+            signal.signal(number, _interrupt)
     try:
-        code = run()
+        return run()
     except HarnessError as error:
-        sys.stderr.write(f"voxgate: {error}\n")
+        _say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("voxgate: interrupted; finished artifacts stay in the cache\n")
+        _say("interrupted; finished artifacts stay in the cache")
         return EXIT_INTERRUPTED
-    except Exception:  # noqa: BLE001 - Python's own exit code 1 would mean a regression
+    except BaseException:  # noqa: BLE001 - a library's sys.exit is no result of ours
         traceback.print_exc()
-        sys.stderr.write(
-            "voxgate: this is a bug in VoxGate; please report it with the lines above\n"
-        )
+        _say("this is a bug in VoxGate; please report it with the lines above")
         return EXIT_FAILED
-    return code
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with one subcommand a command module."""
-    parser = argparse.ArgumentParser(
-        prog="voxgate",
-        description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
-        epilog="exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 4 a case failed or is unavailable, 130 interrupted",
-    )
-    parser.add_argument("--version", action="version", version=f"voxgate {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in COMMANDS.items():
-        summary = (module.__doc__ or "").splitlines()[0]
-        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
-    return parser
+def _say(words: str) -> None:
+    sys.stderr.write(f"voxgate: {words}\n")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -34,6 +34,7 @@ LAYERS = (
     (
         "errors",
         "findings",
+        "streams",
         "provenance",
         "scores",
         "types",

@@ -17,8 +17,9 @@ from harness import datasets, layout
 from harness.artifacts import Workshop
 from harness.cache import Cache
 from harness.calibration import LEAST_CORRELATION, neighbour_correlation, why_unusable
-from harness.cli import build_parser, main
+from harness.cli import main
 from harness.commands.options import make_config
+from harness.commands.parser import build_parser
 from harness.config import RunConfig
 from harness.datasets import Dataset, Patch, mni152
 from harness.datasets import volumes as volumes_module
