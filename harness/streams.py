@@ -22,6 +22,7 @@ class _Sink(io.BufferedIOBase):
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self.name = str(getattr(stream, "name", ""))
         self.error: Exception | None = None
 
     def write(self, data: ReadableBuffer) -> int:
