@@ -62,3 +62,26 @@ class Adapted:
     findings: tuple[Finding, ...] = ()
     max_relative_error: float | None = None
     half_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SitesRequest:
+    """List the nodes of a graph that read quantize-dequantize pairs."""
+
+    onnx: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A node that reads pairs; ``pattern`` is what stands around it, and ``weighted`` whether it is a layer."""
+
+    name: str
+    pattern: str
+    weighted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sites:
+    """Every site of a graph, in its order."""
+
+    sites: tuple[Site, ...]

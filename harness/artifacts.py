@@ -18,11 +18,12 @@ from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.config import RunConfig
 from harness.datasets.volumes import volume_files
 from harness.environment import cpu_model, gpu_identity, isa_flags, versions
-from harness.errors import ArtifactError, HarnessError, look_up
+from harness.errors import ArtifactError, BuildError, HarnessError, look_up
 from harness.files import sha256_file
 from harness.fingerprint import source_fingerprint
 from harness.interpreter import Interpreter, find, own
 from harness.launcher import Limits, run_job
+from harness.refused_builds import explain
 from harness.requests import (
     BuildRequest,
     Built,
@@ -321,7 +322,10 @@ class Workshop:
                 if not request.lint and is_quantized_onnx(request):
                     linted = run_job(jobs.LINT, LintRequest(onnx=source), self.limits)
                     refuse(source, linted.findings)
-                built = run_job(jobs.BUILD, request, self.limits, interpreter.path)
+                try:
+                    built = run_job(jobs.BUILD, request, self.limits, interpreter.path)
+                except BuildError as error:
+                    raise explain(self, request, interpreter.path, error) from error
                 timing_cache.keep(built.timing_cache)
                 return replace(built, timing_cache=None)
 

@@ -74,6 +74,12 @@ ADAPT = Job(
     request=adapting.AdaptRequest,
     result=adapting.Adapted,
 )
+SITES = Job(
+    name="sites",
+    target="harness.stages.sites:list_sites",
+    request=adapting.SitesRequest,
+    result=adapting.Sites,
+)
 LINT = Job(
     name="lint",
     target="harness.stages.lint:lint",
@@ -151,6 +157,7 @@ JOBS: dict[str, Job[Any, Any]] = {
         EXPORT,
         QUANTIZE,
         ADAPT,
+        SITES,
         LINT,
         BUILD,
         RUN,

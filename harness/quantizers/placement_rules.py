@@ -115,7 +115,9 @@ def pass_before_norms(placing: Placing) -> tuple[str, ...]:
         rank = len(placing.wiring.shape(_float_source(placing, source)))
         end = placing.wiring.free(f"{source}/pass")
         placing.wiring.add(
-            onnx.helper.make_node("MaxPool", [source], [end], name=end, kernel_shape=[1] * (rank - 2))
+            onnx.helper.make_node(
+                "MaxPool", [source], [end], name=end, kernel_shape=[1] * (rank - 2)
+            )
         )
         node.input[_ACTIVATION] = end
         touched.append(name_of(node))

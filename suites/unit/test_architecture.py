@@ -62,6 +62,7 @@ LAYERS = (
         "norms",
         "lowering",
         "adapting",
+        "refused_pairs",
         "operands",
     ),
     (
@@ -95,7 +96,7 @@ LAYERS = (
     ("measure", "measure_variant", "timed_launch", "row_times", "jobs", "trends"),
     ("interpreter",),
     ("worker", "launcher", "gpu_monitor"),
-    ("adapted_graphs", "artifacts", "report"),
+    ("adapted_graphs", "refused_builds", "artifacts", "report"),
     ("case_run", "surfaces"),
     ("certified",),
     ("layer_changes",),
