@@ -71,8 +71,8 @@ $(VENV)/wheels/.%: suites/contract/%.txt $(INSTALLED)
 		|| { echo "$< was not installed; its tests will be skipped"; rm -rf $(@D); }
 
 .venv-python-3.10/.installed: suites/python-3.10.txt
-	@python3.10 -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
+	@python3.10 -m venv $(@D) \
+		&& $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
 		|| { echo "$< was not installed; its tests will be skipped"; rm -rf $(@D); }
 
 clean:

@@ -29,7 +29,7 @@ _ISA = (
 
 PACKAGES = (
     "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "nvidia-modelopt", "tensorrt",
-    "monai", "nilearn", "nibabel", "numpy", "pytest", "pytest-benchmark",
+    "cuda-bindings", "monai", "nilearn", "nibabel", "numpy", "pytest", "pytest-benchmark",
 )  # fmt: skip
 
 
