@@ -27,7 +27,9 @@ def modules_after() -> Callable[[str], set[str]]:
     """The top-level modules that a fresh interpreter has loaded after running a script."""
 
     def modules(script: str) -> set[str]:
-        script += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+        script += (
+            "\nimport sys; print(*{n.split('.')[0] for n, module in sys.modules.items() if module})"
+        )
         command = [sys.executable, "-c", script]
         return set(
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -35,6 +35,7 @@ LAYERS = (
         "errors",
         "findings",
         "streams",
+        "telemetry",
         "provenance",
         "scores",
         "types",
