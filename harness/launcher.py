@@ -73,7 +73,7 @@ def run_job(
     """
     question = msgspec.json.encode({"job": job.name, "request": request})
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as answers:
-        process = _start(python, log, answers)
+        process = _start(python, job.name, log, answers)
         try:
             with watch(process.pid) if watch else contextlib.nullcontext():
                 _ask(process, question)
@@ -83,16 +83,20 @@ def run_job(
         return _take(job, process.returncode, _content(answers), log)
 
 
-def _start(python: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(python: str, name: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, so that Ctrl-C reaches the parent alone."""
-    return subprocess.Popen(
-        [python, "-c", _START],
-        stdin=subprocess.PIPE,
-        stdout=answers,
-        stderr=log,
-        start_new_session=True,
-        env=worker_environment(python),
-    )
+    try:
+        return subprocess.Popen(
+            [python, "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=log,
+            start_new_session=True,
+            env=worker_environment(python),
+        )
+    except OSError as error:
+        msg = f"the {name} worker could not be started: {error}"
+        raise WorkerCrashError(msg) from error
 
 
 def _ask(process: subprocess.Popen[bytes], question: bytes) -> None:
@@ -141,7 +145,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _take(job: Job[Request, Result], code: int, answers: bytes, log: IO[bytes]) -> Result:
     if not answers.endswith(b"\n"):
-        raise WorkerCrashError(_describe_death(job.name, code, _content(log)))
+        raise WorkerCrashError(_describe_death(job.name, code, _tail(log)))
     try:
         answer = msgspec.json.decode(answers, type=Answer)
         if answer.error_type is None:
@@ -153,13 +157,27 @@ def _take(job: Job[Request, Result], code: int, answers: bytes, log: IO[bytes]) 
 
 
 def _describe_death(name: str, code: int, log: bytes) -> str:
-    tail = log[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    tail = log.decode(errors="replace").strip()
     last = f"; its last words: {tail}" if tail else ""
     if code < 0:
-        name_of_signal = signal.Signals(-code).name
+        name_of_signal = _name_of_signal(-code)
         hint = " (the kernel does this when memory runs out)" if -code == signal.SIGKILL else ""
         return f"the {name} worker was killed by {name_of_signal}{hint}{last}"
     return f"the {name} worker exited with code {code} and no answer{last}"
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
+
+
+def _tail(log: IO[bytes]) -> bytes:
+    """The end alone: a library may have written more than our memory holds."""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - _LOG_TAIL_BYTES))
+    return log.read()
 
 
 def _content(file: IO[bytes]) -> bytes:

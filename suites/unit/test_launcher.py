@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -181,7 +182,7 @@ HANGING = """
 import os, sys, time
 from harness import launcher
 with open(os.devnull, "wb") as sink:
-    process = launcher._start(sys.executable, sink, sink)
+    process = launcher._start(sys.executable, "probe", sink, sink)
     print(process.pid, flush=True)
     time.sleep(60)
 """
@@ -210,3 +211,40 @@ def workers_of(pid: int) -> list[psutil.Process]:
 def test_the_parent_imports_no_sdk(modules_after: Callable[[str], set[str]]) -> None:
     heavy = {"torch", "onnx", "onnxruntime", "openvino", "nncf", "modelopt", "monai", "nilearn"}
     assert not heavy & modules_after("import harness.cli, harness.plugin, harness.pipeline")
+
+
+def stub(folder: Path, text: str) -> str:
+    path = folder / "python3"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(11, "was killed by SIGSEGV"), (40, "was killed by signal 40")]
+)
+def test_death_by_any_signal_is_named(tmp_path: Path, number: int, words: str) -> None:
+    python = stub(tmp_path, f"kill -{number} $$")
+    with pytest.raises(WorkerCrashError, match=words):
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60), python=python)
+
+
+def test_of_a_flood_only_the_last_words_are_read(tmp_path: Path) -> None:
+    python = stub(tmp_path, "head -c 64000000 /dev/zero >&2; echo the end >&2; exit 3")
+    tracemalloc.start()
+    with pytest.raises(WorkerCrashError, match=r"its last words: .*the end"):
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60), python=python)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8_000_000
+
+
+@pytest.mark.parametrize("text", [None, "no program"])
+def test_an_interpreter_that_does_not_start_fails_the_case(
+    tmp_path: Path, text: str | None
+) -> None:
+    python = tmp_path / "python3"
+    if text is not None:
+        python.write_text(text)
+    with pytest.raises(WorkerCrashError, match="the probe worker could not be started: "):
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=60), python=str(python))
