@@ -7,7 +7,7 @@ names of what went in: the last node keeps the output's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
 
 
 def _make(
-    kind: str, inputs: Sequence[str], end: str, *, name: str = "", **attributes: object
+    kind: str, inputs: Sequence[str], end: str, *, name: str = "", **attributes: Any
 ) -> onnx.NodeProto:
     import onnx
 

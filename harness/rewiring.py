@@ -39,7 +39,8 @@ class Wiring:
     @property
     def opset(self) -> int:
         """The version of ONNX's own operators."""
-        return max(e.version for e in self.model.opset_import if e.domain in {"", "ai.onnx"})
+        imports = self.model.opset_import
+        return max(int(entry.version) for entry in imports if entry.domain in {"", "ai.onnx"})
 
     @property
     def inputs(self) -> tuple[str, ...]:

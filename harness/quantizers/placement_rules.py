@@ -8,7 +8,7 @@ runtime gets which, and why.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -231,7 +231,7 @@ class _Chain:
         """Max pooling without pads."""
         self._add("MaxPool", [], "", kernel_shape=list(kernel), strides=list(stride))
 
-    def _add(self, kind: str, more: Sequence[str], end: str, **attributes: object) -> None:
+    def _add(self, kind: str, more: Sequence[str], end: str, **attributes: Any) -> None:
         import onnx
 
         number = len(self.nodes)

@@ -57,7 +57,7 @@ class Graph:
             self.constant(np.full(form, 0.02, np.float32)),
             self.constant(np.zeros(form, np.int8)),
         ]
-        more = {} if axis is None else {"axis": axis}
+        more: dict[str, Any] = {} if axis is None else {"axis": axis}
         codes = self.node("QuantizeLinear", [tensor, *shared], **more)
         return self.node("DequantizeLinear", [codes, *shared], **more)
 
@@ -88,8 +88,8 @@ class Graph:
 
     def pool(self, tensor: str) -> str:
         """Max pooling that halves each side."""
-        shape = {"kernel_shape": [2] * self.dims, "strides": [2] * self.dims}
-        return self.node("MaxPool", [tensor], **shape)
+        sides = [2] * self.dims
+        return self.node("MaxPool", [tensor], kernel_shape=sides, strides=sides)
 
     def linear(self, tensor: str, name: str) -> str:
         """A product with constant quantized weights."""

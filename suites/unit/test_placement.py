@@ -1,0 +1,301 @@
+"""Each placement rule on small graphs: which pairs go, which come, and what is computed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from harness.errors import QuantizationError, UsageError
+from harness.quantizers.pairs import Placing, without_pairs
+from harness.quantizers.placement import NEED_RANGES, RULES, RULES_BY_VERSION, place, rules_for
+from harness.rewiring import Wiring, load, save
+from suites.unit.small_network import run_onnx
+
+onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
+
+SIDE, CHANNELS = 4, 2
+IMAGE = np.linspace(-1, 2, CHANNELS * SIDE**3, dtype=np.float32).reshape(1, CHANNELS, *[SIDE] * 3)
+RANGES = dict.fromkeys(("c1", "c2", "c3", "a1", "m1"), 4.0)
+
+
+class Net:
+    """Nodes one after the other; tensors are named by their nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.values: dict[str, NDArray[Any]] = {
+            "scale": np.array(0.05, np.float32),
+            "zero": np.array(0, np.int8),
+        }
+
+    def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        self.nodes.append(
+            onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes)
+        )
+        return name
+
+    def pair(self, tensor: str) -> str:
+        codes = self.add("QuantizeLinear", [tensor, "scale", "zero"], f"{tensor}.q")
+        return self.add("DequantizeLinear", [codes, "scale", "zero"], f"{tensor}.dq")
+
+    def conv(self, tensor: str, name: str, kind: str = "Conv") -> str:
+        kernel = 2 if kind == "ConvTranspose" else 1
+        shape = (CHANNELS, CHANNELS, *[kernel] * 3)
+        generator = np.random.default_rng(len(self.nodes))
+        self.values[f"{name}.w"] = generator.uniform(-1, 1, shape).astype(np.float32)
+        more = {"strides": [2] * 3} if kind == "ConvTranspose" else {}
+        return self.add(kind, [tensor, self.pair(f"{name}.w")], name, **more)
+
+    def pool(self, tensor: str, name: str = "p") -> str:
+        return self.add("MaxPool", [tensor], name, kernel_shape=[2] * 3, strides=[2] * 3)
+
+    def write(self, path: Path, *ends: str) -> Path:
+        def info(name: str, shape: Any) -> Any:
+            return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+        graph = onnx.helper.make_graph(
+            self.nodes,
+            "net",
+            [info("x", IMAGE.shape)],
+            [info(end, None) for end in ends],
+            [onnx.numpy_helper.from_array(v, n) for n, v in self.values.items()],
+        )
+        opset = [onnx.helper.make_opsetid("", 21)]
+        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+        onnx.save(onnx.shape_inference.infer_shapes(model), path)
+        return path
+
+
+class Placed:
+    """A graph before and after some rules."""
+
+    def __init__(
+        self, net: Net, folder: Path, rules: Sequence[str], ranges: Mapping[str, float] = RANGES
+    ) -> None:
+        self.before = net.write(folder / "before.onnx", net.nodes[-1].output[0])
+        self.after = folder / "after.onnx"
+        self.touched = place(self.before, self.after, rules, ranges)
+        self._placing = Placing(wiring=Wiring(load(self.after)))
+        self._nodes = {node.name: node for node in self._placing.wiring.nodes}
+
+    def has_pair(self, node: str, index: int) -> bool:
+        return self._placing.pair(self._nodes[node], index) is not None
+
+    def has_pair_behind(self, tensor: str) -> bool:
+        return self._placing.pair_behind(tensor) is not None
+
+    def chain(self, node: str) -> str:
+        """What reads a node, and what reads that, as long as there is one reader each."""
+        kinds: list[str] = []
+        readers = self._placing.readers(self._nodes[node].output[0])
+        while len(readers) == 1:
+            kinds.append(readers[0].op_type)
+            readers = self._placing.readers(readers[0].output[0])
+        short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
+        return " ".join(short.get(kind, kind) for kind in kinds)
+
+    def is_the_same_in_float(self) -> None:
+        """Without any pairs both graphs compute the same."""
+        outputs = []
+        for path in (self.before, self.after):
+            wiring = Wiring(load(path))
+            without_pairs(wiring)
+            save(wiring.finish(), path.with_suffix(".float.onnx"))
+            outputs.append(run_onnx(path.with_suffix(".float.onnx"), IMAGE))
+        np.testing.assert_allclose(*outputs, rtol=1e-6, atol=1e-6)
+        assert np.isfinite(run_onnx(self.after, IMAGE)).all()
+
+
+def with_pool(activation: str = "Relu", **attributes: Any) -> Net:
+    """Conv, activation, pair; a pooled branch with a pair of its own, and a convolution each."""
+    net = Net()
+    net.add(activation, [net.conv(net.pair("x"), "c1")], "a1", **attributes)
+    skip = net.pair("a1")
+    net.conv(net.pair(net.pool(skip)), "c2")
+    net.conv(skip, "c3")
+    net.add("ReduceMean", ["c3"], "mean", keepdims=1)
+    net.add("Add", ["c2", "mean"], "y")
+    return net
+
+
+# --- pooling -------------------------------------------------------------------------------------
+
+
+def test_pools_in_float_read_what_is_in_front_of_the_pair(tmp_path: Path) -> None:
+    placed = Placed(with_pool(), tmp_path, ["pools-in-float"])
+    assert placed.touched == {"pools-in-float": ("p",)}
+    assert not placed.has_pair("p", 0)
+    assert placed.has_pair("c2", 0)
+    assert placed.has_pair("c3", 0)
+    placed.is_the_same_in_float()
+
+
+def test_convolutions_behind_pools_lose_both_pairs(tmp_path: Path) -> None:
+    placed = Placed(with_pool(), tmp_path, ["behind-pools-in-float"])
+    assert placed.touched == {"behind-pools-in-float": ("c2",)}
+    assert not placed.has_pair("c2", 0)
+    assert not placed.has_pair("c2", 1)
+    assert placed.has_pair("c3", 1)
+
+
+def test_barriers_stand_on_both_sides_of_a_pool(tmp_path: Path) -> None:
+    placed = Placed(with_pool(), tmp_path, ["barrier-before-pools", "barrier-behind-pools"])
+    assert placed.touched == dict.fromkeys(("barrier-before-pools", "barrier-behind-pools"), ("p",))
+    assert not placed.has_pair("p", 0)
+    assert placed.chain("p").startswith("Mul Q DQ Conv")
+    placed.is_the_same_in_float()
+
+
+def test_a_pool_goes_in_front_of_an_activation_that_rises(tmp_path: Path) -> None:
+    net = with_pool("LeakyRelu", alpha=0.1)
+    placed = Placed(net, tmp_path, ["pool-before-activation"])
+    assert placed.touched == {"pool-before-activation": ("p",)}
+    assert placed.chain("p").startswith("LeakyRelu Q DQ Conv")
+    placed.is_the_same_in_float()
+
+
+def test_a_pool_stays_behind_an_activation_that_falls(tmp_path: Path) -> None:
+    net = with_pool("LeakyRelu", alpha=-0.1)
+    placed = Placed(net, tmp_path, ["pool-before-activation"])
+    assert placed.touched == {"pool-before-activation": ()}
+
+
+def test_a_pool_by_planes_computes_the_same_codes(tmp_path: Path) -> None:
+    placed = Placed(with_pool(), tmp_path, ["pools-as-planes"])
+    assert placed.touched == {"pools-as-planes": ("p",)}
+    np.testing.assert_array_equal(*(run_onnx(p, IMAGE) for p in (placed.before, placed.after)))
+
+
+def test_a_pool_with_pads_is_left_whole(tmp_path: Path) -> None:
+    net = Net()
+    pads = {"kernel_shape": [3] * 3, "strides": [2] * 3, "pads": [1] * 6}
+    net.conv(net.pair(net.add("MaxPool", ["x"], "p", **pads)), "c1")
+    assert Placed(net, tmp_path, ["pools-as-planes"]).touched == {"pools-as-planes": ()}
+
+
+# --- what stays in float -------------------------------------------------------------------------
+
+
+def decoder() -> Net:
+    """Conv, Relu, transposed conv, head."""
+    net = Net()
+    active = net.add("Relu", [net.conv(net.pair("x"), "c1")], "a1")
+    up = net.conv(net.pair(active), "t", "ConvTranspose")
+    net.conv(net.pair(up), "c2")
+    return net
+
+
+@pytest.mark.parametrize(
+    ("rule", "activation"),
+    [("deconvolutions-in-float", False), ("deconvolution-weights-in-float", True)],
+)
+def test_transposed_convolutions_keep_no_weights_in_pairs(
+    tmp_path: Path, rule: str, *, activation: bool
+) -> None:
+    placed = Placed(decoder(), tmp_path, [rule])
+    assert placed.touched == {rule: ("t",)}
+    assert placed.has_pair("t", 0) is activation
+    assert not placed.has_pair("t", 1)
+    assert placed.has_pair("c2", 1)
+
+
+def test_the_head_has_float_weights(tmp_path: Path) -> None:
+    placed = Placed(decoder(), tmp_path, ["heads-in-float"])
+    assert placed.touched == {"heads-in-float": ("c2",)}
+    assert placed.has_pair("c2", 0)
+    assert not placed.has_pair("c2", 1)
+
+
+# --- quantized outputs ---------------------------------------------------------------------------
+
+
+def test_a_float_reader_beside_a_pair_reads_the_pair(tmp_path: Path) -> None:
+    net = Net()
+    active = net.add("Relu", [net.conv(net.pair("x"), "c1")], "a1")
+    net.add("Add", [net.conv(net.pair(active), "c2"), active], "y")
+    placed = Placed(net, tmp_path, ["shared-pairs"])
+    assert placed.touched == {"shared-pairs": ("y",)}
+    assert placed.has_pair("y", 1)
+
+
+def test_a_convolution_in_front_of_a_float_operation_gets_a_pair(tmp_path: Path) -> None:
+    net = Net()
+    net.values["s"] = net.values["b"] = np.ones(CHANNELS, np.float32)
+    norm = net.add("InstanceNormalization", [net.conv(net.pair("x"), "c1"), "s", "b"], "n")
+    leaky = net.add("LeakyRelu", [norm], "a1")
+    net.conv(net.pair(leaky), "c2")
+    placed = Placed(net, tmp_path, ["convolution-outputs"])
+    assert placed.touched == {"convolution-outputs": ("c1",)}  # and not the head
+    assert placed.chain("c1").startswith("Q DQ InstanceNormalization LeakyRelu Q DQ Conv")
+    scales = {t.name: t for t in onnx.load(placed.after).graph.initializer}
+    (scale,) = [
+        onnx.numpy_helper.to_array(t) for n, t in scales.items() if n.startswith("c1/scale")
+    ]
+    assert scale == np.float32(RANGES["c1"] / 127)
+    placed.is_the_same_in_float()
+
+
+def test_a_convolution_that_ends_in_codes_gets_no_further_pair(tmp_path: Path) -> None:
+    net = Net()
+    active = net.add("Relu", [net.conv(net.pair("x"), "c1")], "a1")
+    second = net.conv(net.pair(active), "c2")
+    total = net.add("Add", [second, net.pair("x")], "sum")
+    net.conv(net.pair(net.add("Relu", [total], "a2")), "c3")
+    placed = Placed(net, tmp_path, ["convolution-outputs"])
+    assert placed.touched == {"convolution-outputs": ()}
+
+
+def test_a_sum_with_a_float_branch_is_no_end_in_codes(tmp_path: Path) -> None:
+    net = Net()
+    total = net.add("Add", [net.conv(net.pair("x"), "c1"), "x"], "sum")
+    net.conv(net.pair(net.add("Relu", [total], "a2")), "c3")
+    placed = Placed(net, tmp_path, ["convolution-outputs"])
+    assert placed.touched == {"convolution-outputs": ("c1",)}
+
+
+def test_a_range_that_was_not_measured_is_named(tmp_path: Path) -> None:
+    net = Net()
+    net.add("Sigmoid", [net.conv(net.pair("x"), "c1")], "y")
+    with pytest.raises(QuantizationError, match=r"no range of tensor 'c1' behind Conv c1"):
+        Placed(net, tmp_path, ["convolution-outputs"], {})
+
+
+def test_a_product_gets_its_pair_behind_its_bias(tmp_path: Path) -> None:
+    net = Net()
+    net.values["m.w"] = np.eye(SIDE, dtype=np.float32)
+    net.values["bias"] = np.ones(SIDE, np.float32)
+    product = net.add("MatMul", [net.pair("x"), net.pair("m.w")], "m")
+    net.add("Softmax", [net.add("Add", [product, "bias"], "m1")], "y")
+    placed = Placed(net, tmp_path, ["linear-outputs"])
+    assert placed.touched == {"linear-outputs": ("m",)}
+    assert placed.has_pair_behind("m1")
+    assert not placed.has_pair_behind("m")
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+def test_every_version_has_rules_that_exist() -> None:
+    named = {rule for rows in RULES_BY_VERSION.values() for _, rules in rows for rule in rules}
+    assert named <= set(RULES)
+    assert set(RULES) >= NEED_RANGES
+    for rows in RULES_BY_VERSION.values():
+        firsts = [first for first, _ in rows]
+        assert firsts == sorted(set(firsts))
+
+
+@pytest.mark.parametrize(
+    ("version", "like"), [("8.6.1", "8.6"), ("8.9", "8.6"), ("11.4.0.106", "10.0"), ("?", "10.0")]
+)
+def test_a_version_gets_the_newest_entry_that_it_is_not_older_than(version: str, like: str) -> None:
+    assert rules_for("tensorrt", version) == rules_for("tensorrt", like)
+
+
+def test_an_unknown_rule_names_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown placement rule 'pool-in-float'"):
+        Placed(with_pool(), tmp_path, ["pool-in-float"])
