@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import backends, editors
+from harness.adapting import AdaptRequest
 from harness.backends import Session
 from harness.errors import EngineOutputError
+from harness.graph_needs import needs_of
 from harness.stages import evaluate
+from harness.stages.adapt import adapt
+from harness.stages.build import refuse
 from harness.variants import Dissected, DissectRequest, Variant, VariantRequest
 
 
@@ -38,10 +42,11 @@ def measure_variant(request: VariantRequest) -> Variant:
         QuantizationError: the two graphs are not of one network.
     """
     backend = backends.load(request.backend)
-    backends.require(request.backend, request.options.precision, backend.probe())
+    probe = backend.probe()
+    backends.require(request.backend, request.options.precision, probe)
     with tempfile.TemporaryDirectory(prefix="voxgate-variant-") as folder:
         started = time.perf_counter()
-        graph = _graph(request, Path(folder))
+        graph = _adapted(request, _graph(request, Path(folder)), Path(folder), probe.version)
         edited = time.perf_counter()
         session = backend.load(backend.build(str(graph), request.options), request.options)
         built = time.perf_counter()
@@ -59,6 +64,32 @@ def _graph(request: VariantRequest, folder: Path) -> Path:
     if edit.onto == "quantized" and not edit.layers and not edit.between:
         return Path(graphs.quantized)
     return editors.load(graphs.format).write(graphs, edit, folder)
+
+
+def _adapted(request: VariantRequest, graph: Path, folder: Path, version: str) -> Path:
+    """The graph as the runtime's version takes it, as that of any case.
+
+    Raises:
+        GraphLintError: it breaks a rule then.
+        QuantizationError: this version's placement needs ranges, which nobody measured here.
+    """
+    kind = backends.get(request.backend).sources[request.options.precision]
+    needs = needs_of(request.backend, version, kind, request.options.precision)
+    if needs is None:
+        return graph
+    made = adapt(
+        AdaptRequest(
+            source=str(graph),
+            quantized=kind == "quantized",
+            needs=needs,
+            nodes=request.graphs.nodes,
+            images=request.images,
+            folder=str(folder),
+            options=request.options,
+        )
+    )
+    refuse(str(graph), made.findings)
+    return folder / made.file
 
 
 def _run(session: Session, request: VariantRequest, edit_s: float, build_s: float) -> Variant:

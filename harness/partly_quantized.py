@@ -31,7 +31,8 @@ from harness.variants import (
 )
 
 _CODE = (
-    "editors", "measure_variant.py", "stages/evaluate.py", "variants.py", "quantizers/nncf.py",
+    "editors", "measure_variant.py", "stages/adapt.py", "stages/evaluate.py", "variants.py",
+    "quantizers/nncf.py",
 )  # fmt: skip
 
 
