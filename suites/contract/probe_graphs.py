@@ -219,7 +219,7 @@ def stem_relu_q_conv(g: Graph) -> str:
 
 
 def narrow_relu_q_conv(g: Graph) -> str:
-    """As many channels as the graph has, 3, 16 or 24?"""
+    """As many channels as the graph has, 3 to 144?"""
     count = g.shape[1]
     active = g.relu(g.conv(g.pair("x"), "c1", (count, count)))
     return g.conv(g.pair(active), "c2", (count, count))
@@ -406,6 +406,52 @@ def conv_q_groups_relu_q_conv(g: Graph) -> str:
     return g.conv(g.pair(g.relu(g.times_one(normal))), "c2")
 
 
+def _pass(g: Graph, tensor: str) -> str:
+    """Max pooling of single voxels, which computes nothing."""
+    return g.node("MaxPool", [tensor], kernel_shape=[1] * g.dims)
+
+
+def conv_q_pass_primitives_leaky_q_conv(g: Graph) -> str:
+    """A pair, max pooling of single voxels, an instance norm by means and quotients?"""
+    normal = g.primitives(_pass(g, g.pair(g.conv(g.pair("x"), "c1"))), _axes(g))
+    return g.conv(g.pair(g.leaky(normal)), "c2")
+
+
+def conv_q_pass_primitives_max_q_conv(g: Graph) -> str:
+    """The same with the activation as a maximum?"""
+    normal = g.primitives(_pass(g, g.pair(g.conv(g.pair("x"), "c1"))), _axes(g))
+    small = g.node("Mul", [normal, g.constant(np.array(0.01, np.float32))])
+    return g.conv(g.pair(g.node("Max", [normal, small])), "c2")
+
+
+# --- interpolation -------------------------------------------------------------------------------
+
+
+def _resize(g: Graph, tensor: str, mode: str) -> str:
+    scales = g.constant(np.array([1, 1, *[2] * g.dims], np.float32))
+    return g.node("Resize", [tensor, "", scales], mode=mode)
+
+
+def linear_resize_q_conv(g: Graph) -> str:
+    """A quantize node behind linear interpolation?"""
+    return g.conv(g.pair(_resize(g, "x", "linear")), "c1")
+
+
+def nearest_resize_q_conv(g: Graph) -> str:
+    """A quantize node behind repetition?"""
+    return g.conv(g.pair(_resize(g, "x", "nearest")), "c1")
+
+
+def linear_resize_times_q_conv(g: Graph) -> str:
+    """A factor of one between linear interpolation and the quantize node?"""
+    return g.conv(g.pair(g.times_one(_resize(g, "x", "linear"))), "c1")
+
+
+def conv_q_linear_resize(g: Graph) -> str:
+    """Linear interpolation of a dequantized convolution?"""
+    return _resize(g, g.pair(g.relu(g.conv(g.pair("x"), "c1"))), "linear")
+
+
 # --- matrix products -----------------------------------------------------------------------------
 
 
@@ -476,7 +522,9 @@ _SPATIAL: tuple[Pattern, ...] = (
     deconv_float, deconv_q_conv, float_deconv_q_conv, conv_q_float_deconv,
     conv_q_times_float_deconv, float_deconv_times_q_conv, conv_instance_leaky_q_conv,
     conv_primitives_leaky_q_conv, conv_q_instance_leaky_q_conv, conv_q_primitives_leaky_q_conv,
-    conv_q_groups_relu_q_conv,
+    conv_q_groups_relu_q_conv, conv_q_pass_primitives_leaky_q_conv,
+    conv_q_pass_primitives_max_q_conv, linear_resize_q_conv, nearest_resize_q_conv,
+    linear_resize_times_q_conv, conv_q_linear_resize,
 )  # fmt: skip
 _IN_2D: tuple[Pattern, ...] = (
     conv_float, conv_relu_q_conv, conv_leaky_q_conv, deconv_float, deconv_q_conv, q_pool_q_conv,
@@ -505,7 +553,7 @@ def write_all(folder: Path) -> dict[str, str]:
         ("3d-planes-q-conv", planes_q_conv, 3, CHANNELS),
         ("3d-stem-float", stem_float, 3, 1),
         ("3d-stem-relu-q-conv", stem_relu_q_conv, 3, 1),
-        *((f"3d-{n}-channels-relu-q-conv", narrow_relu_q_conv, 3, n) for n in (3, 16, 24, 48)),
+        *((f"3d-{n}-channels-relu-q-conv", narrow_relu_q_conv, 3, n) for n in (3, 16, 24, 48, 144)),
         *((f"2d-{name_of(pattern)}", pattern, 2, CHANNELS) for pattern in _IN_2D),
         *((name_of(pattern), pattern, 3, CHANNELS) for pattern in _LINEAR),
     ]

@@ -2,10 +2,11 @@
 
     python -m suites.contract.probes write FOLDER
     python -m suites.contract.probes ask FOLDER OUT.json [--python PATH]
+    python -m suites.contract.probes keep OUT.json
 
 The graphs are written by a Python with onnx. Each is built in a process of its own, by the Python at
 PATH, which needs TensorRT, NumPy and NVIDIA's cuda-bindings: a builder that dies takes no other probe
-with it. The answers are those of `harness.quantizers.tensorrt_patterns`.
+with it. ``keep`` writes the answers into the table of `harness.quantizers.tensorrt_patterns`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_TABLE = Path(__file__).parents[2] / "harness" / "quantizers" / "tensorrt_patterns.json"
 _PRECISIONS = ("int8", "int8-fp16")
 _QUESTIONS = "questions.json"
 _SECONDS = 300
@@ -85,6 +87,27 @@ def build(path: Path, precision: Any) -> dict[str, Any]:
     return {"version": version, "nodes": found}
 
 
+def as_table(found: dict[str, Any]) -> dict[str, Any]:
+    """Answers as the table has them: the arithmetic of each node, or the words of a refusal."""
+    return {
+        pattern: {
+            precision: answer["refused"]
+            if "refused" in answer
+            else {node: facts["arithmetic"] for node, facts in answer["nodes"].items()}
+            for precision, answer in answers.items()
+        }
+        for pattern, answers in found["patterns"].items()
+    }
+
+
+def keep(found: dict[str, Any], path: Path) -> None:
+    """Put the answers of one version into a table, in the place of what that version had."""
+    (version,) = found["versions"]
+    table = json.loads(path.read_text())
+    table[version] = as_table(found)
+    path.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -94,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asking.add_argument("folder", type=Path)
     asking.add_argument("out", type=Path)
     asking.add_argument("--python", default=sys.executable)
+    commands.add_parser("keep").add_argument("found", type=Path)
     one = commands.add_parser("build")
     one.add_argument("path", type=Path)
     one.add_argument("precision")
@@ -101,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "write":
         given.folder.mkdir(parents=True, exist_ok=True)
         write(given.folder)
+    elif given.command == "keep":
+        keep(json.loads(given.found.read_text()), _TABLE)
     elif given.command == "ask":
         given.out.write_text(json.dumps(ask(given.folder, given.python), indent=1))
     else:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.quantizers.placement import rules_for
+from harness.quantizers.tensorrt_patterns import in_float, read_patterns, refused
 from suites.contract import probes
 from suites.contract.probe_graphs import write_all
 
@@ -59,12 +61,54 @@ def test_write_all_names_each_pattern_once(tmp_path: Path) -> None:
     assert sorted(questions) == sorted(path.stem for path in tmp_path.glob("*.onnx"))
 
 
+def test_answers_become_a_version_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(json.dumps({"8.5.3": {"old": {}}, "8.6.0": {"old": {}}}))
+    nodes = {"c1": {"arithmetic": "int8", "kernel": "a kernel"}}
+    answers = {"a": {"int8": {"nodes": nodes}, "int8-fp16": {"refused": "no"}}}
+    probes.keep({"versions": ["8.6.0"], "patterns": answers}, tmp_path / "table.json")
+    assert read_patterns(tmp_path / "table.json") == {
+        "8.5.3": {"old": {}},
+        "8.6.0": {"a": {"int8": {"c1": "int8"}, "int8-fp16": "no"}},
+    }
+
+
+def test_the_table_asks_what_probes_ask(folder: Path) -> None:
+    known = {path.stem for path in folder.glob("*.onnx")}
+    for version, patterns in read_patterns().items():
+        assert set(patterns) <= known, version
+
+
+# What of a quantizer's graph a version refuses or computes in float, and the rules that change it.
+REMEDIES = {
+    "3d-q-pool-q-conv": {"pools-as-planes", "barrier-before-pools", "behind-pools-in-float"},
+    "3d-deconv-q-conv": {"deconvolutions-in-float", "deconvolution-weights-in-float"},
+    "3d-linear-resize-q-conv": {"barrier-behind-resizes"},
+    "3d-nearest-resize-q-conv": {"barrier-behind-resizes"},
+}
+
+
+@pytest.mark.parametrize("version", sorted(read_patterns()))
+def test_the_rules_of_a_version_follow_what_was_measured_of_it(version: str) -> None:
+    patterns = read_patterns()
+    bad = refused(patterns, version) | in_float(patterns, version)
+    for pattern in bad & set(REMEDIES):
+        assert REMEDIES[pattern] & set(rules_for("tensorrt", version)), pattern
+
+
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is None, reason="no TensorRT here")
-def test_a_convolution_with_a_fused_activation_is_int8(folder: Path) -> None:
+def test_this_tensorrt_answers_as_the_table_says(folder: Path) -> None:
     from harness import backends
 
     probe = backends.load("tensorrt").probe()
     if not probe.available:
         pytest.skip(probe.reason)
-    answer = probes._ask_one(folder / "3d-conv-relu-q-conv.onnx", sys.executable, "int8")
-    assert answer["nodes"]["c1"]["arithmetic"] == "int8"
+    known = read_patterns().get(probe.version)
+    if known is None:
+        pytest.skip(f"the table has no answers of TensorRT {probe.version}; see probes.py")
+    found = probes.as_table(probes.ask(folder, sys.executable))
+    assert {p: _fates(found[p]) for p in known} == {p: _fates(known[p]) for p in known}
+
+
+def _fates(answers: Any) -> dict[str, Any]:
+    """Without the words of refusals, which differ from one GPU to the next."""
+    return {key: "refused" if isinstance(a, str) else a for key, a in answers.items()}
