@@ -23,6 +23,7 @@ GROUP, INSTANCE, LAYER = "GroupNormalization", "InstanceNormalization", "LayerNo
 NORMS = frozenset({GROUP, INSTANCE, LAYER})
 
 _EPSILON = 1e-5  # of all three, where the node names none
+_SLOPE = 0.01  # of LeakyRelu, likewise
 
 
 def decompose_groups(wiring: Wiring) -> int:
@@ -66,6 +67,40 @@ def as_primitives(wiring: Wiring, kinds: Sequence[str]) -> int:
     def change(node: onnx.NodeProto) -> Sequence[onnx.NodeProto] | None:
         writer = writers.get(node.op_type) if node.op_type in kinds else None
         return None if writer is None else writer(wiring, node)
+
+    return wiring.rewrite(change)
+
+
+def leaky_as_maximum(wiring: Wiring) -> int:
+    """Leaky activations of instance norms as max(x, slope * x).
+
+    TensorRT 8 compiles the primitives of a norm and what follows into one kernel, but leaves LeakyRelu
+    out: it reads and writes the whole tensor once more, in a layout that no convolution takes.
+    """
+    import onnx
+
+    producers = wiring.producers()
+
+    def normal(tensor: str) -> bool:
+        maker = producers.get(tensor)
+        if maker is None or maker.op_type == INSTANCE:
+            return maker is not None
+        return maker.op_type == "Add" and any(
+            (other := producers.get(name)) is not None and other.op_type == INSTANCE
+            for name in maker.input
+        )
+
+    def change(node: onnx.NodeProto) -> Sequence[onnx.NodeProto] | None:
+        slope = _attribute(node, "alpha", _SLOPE)
+        if node.op_type != "LeakyRelu" or slope > 1 or not normal(node.input[0]):
+            return None
+        name, source = name_of(node), node.input[0]
+        factor = wiring.constant(f"{name}/slope", np.array(slope, np.float32))
+        small = wiring.free(f"{name}/small")
+        return [
+            _make("Mul", [source, factor], small),
+            _make("Max", [source, small], node.output[0], name=name),
+        ]
 
     return wiring.rewrite(change)
 

@@ -21,7 +21,7 @@ RULES: Mapping[str, rules.Rule] = {
     "barrier-before-pools": rules.barrier_before_pools,
     "barrier-behind-pools": rules.barrier_behind_pools,
     "barrier-behind-resizes": rules.barrier_behind_resizes,
-    "pass-before-norms": rules.pass_before_norms,
+    "pass-behind-convolutions": rules.pass_behind_convolutions,
     "pool-before-activation": rules.pool_before_activation,
     "pools-as-planes": rules.pools_as_planes,
     "deconvolutions-in-float": rules.deconvolutions_in_float,
@@ -36,9 +36,20 @@ RULES: Mapping[str, rules.Rule] = {
 # Those that put new pairs into the graph, with scales by the calibration.
 NEED_RANGES = frozenset({"convolution-outputs", "linear-outputs"})
 
-# 8.6.0 on a GPU: a Q in front of 3D max pooling and behind transposed convolutions is refused, and
-# one behind max pooling moves up in front of it.
-_EIGHT = ("pools-in-float", "behind-pools-in-float", "deconvolutions-in-float")
+# Of 8.6.0, as its probes say (`harness.quantizers.tensorrt_patterns`): max pooling, interpolation and
+# transposed convolutions of volumes have no integer kernels, and a Q that reaches them is refused; a
+# convolution of volumes is integer only with an integer output.
+_EIGHT = (
+    "pools-in-float",
+    "shared-pairs",
+    "barrier-before-pools",
+    "barrier-behind-pools",
+    "barrier-behind-resizes",
+    "deconvolutions-in-float",
+    "heads-in-float",
+    "convolution-outputs",
+    "pass-behind-convolutions",
+)
 
 # By module, the first version (major, minor) that each entry is for, ascending.
 RULES_BY_VERSION: Mapping[str, tuple[tuple[tuple[int, int], tuple[str, ...]], ...]] = {

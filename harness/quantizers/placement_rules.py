@@ -26,6 +26,10 @@ _FUSED = frozenset({"Relu"})
 # max f(x) = f(max x): they never fall.
 _MONOTONE = frozenset({"Clip", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 _LINEAR = ("Gemm", "MatMul")
+# What reads a dequantized tensor in a kernel of its own.
+_TAKES_CODES = frozenset(
+    {"Concat", "Conv", "ConvTranspose", "LeakyRelu", "MaxPool", "Pad", "Relu", "Resize", QUANTIZE}
+)
 
 
 # --- pooling -------------------------------------------------------------------------------------
@@ -98,30 +102,40 @@ def _leads_to_codes(placing: Placing, node: onnx.NodeProto) -> bool:
     )
 
 
-def pass_before_norms(placing: Placing) -> tuple[str, ...]:
-    """Max pooling of single voxels between a DQ and an instance norm.
+def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
+    """Max pooling of single voxels behind the pair of a convolution's output.
 
-    It computes nothing, and the builder takes it out. But a norm is compiled together with the pair in
-    front of it, which then is behind no convolution, and the convolution computes in float; with a
-    pooling between them the pair stays outside.
+    It computes nothing, and the builder takes it out. But norms and what is around them are compiled
+    into one kernel, together with a pair in front; the pair is then behind no convolution, and the
+    convolution computes in float. With a pooling between them the pair stays outside. An activation
+    takes codes itself, and needs none.
     """
     import onnx
 
     touched = []
-    for node in placing.of_type("InstanceNormalization"):
-        if placing.pair(node, _ACTIVATION) is None:
+    for node in placing.of_type("Conv"):
+        pair = placing.pair_behind(node.output[0])
+        if pair is None or not any(_compiled(r) for r in placing.readers(pair.result)):
             continue
-        source = str(node.input[_ACTIVATION])
-        rank = len(placing.wiring.shape(_float_source(placing, source)))
-        end = placing.wiring.free(f"{source}/pass")
+        rank = len(placing.wiring.shape(pair.source))
+        if rank < 4:
+            continue
+        end = placing.wiring.free(f"{pair.result}/pass")
+        for reader, index in placing.wiring.consumers()[pair.result]:
+            if _compiled(reader):
+                reader.input[index] = end
         placing.wiring.add(
             onnx.helper.make_node(
-                "MaxPool", [source], [end], name=end, kernel_shape=[1] * (rank - 2)
+                "MaxPool", [pair.result], [end], name=end, kernel_shape=[1] * (rank - 2)
             )
         )
-        node.input[_ACTIVATION] = end
         touched.append(name_of(node))
     return tuple(touched)
+
+
+def _compiled(node: onnx.NodeProto) -> bool:
+    """Whether a node may be compiled into one kernel with others, a pair in front of it included."""
+    return node.op_type not in _TAKES_CODES
 
 
 def _barrier(placing: Placing, tensor: str) -> str:

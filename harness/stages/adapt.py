@@ -98,6 +98,8 @@ def _lower(request: AdaptRequest, source: Path, target: Path) -> float | None:
     if needs.opset >= wiring.opset and not needs.primitives:
         rewiring.save(wiring.model, target)
         return None
+    if norms.INSTANCE in needs.primitives:
+        norms.leaky_as_maximum(wiring)
     norms.as_primitives(wiring, needs.primitives)
     rewiring.save(lowering.lower(wiring, needs.opset), target)
     return _check(request, source, target)
