@@ -77,8 +77,6 @@ def leaky_as_maximum(wiring: Wiring) -> int:
     TensorRT 8 compiles the primitives of a norm and what follows into one kernel, but leaves LeakyRelu
     out: it reads and writes the whole tensor once more, in a layout that no convolution takes.
     """
-    import onnx
-
     producers = wiring.producers()
 
     def normal(tensor: str) -> bool:

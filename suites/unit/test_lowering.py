@@ -153,3 +153,28 @@ def test_a_graph_that_is_old_enough_stays(tmp_path: Path) -> None:
     source = write(tmp_path / "new.onnx", [make("Gelu", ["x"])])
     model = lowering.lower(Wiring(load(source)), 21)
     assert [node.op_type for node in model.graph.node] == ["Gelu"]
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.3])
+@pytest.mark.parametrize("residual", [False, True])
+def test_leaky_activations_of_norms_are_maxima(
+    tmp_path: Path, slope: float, *, residual: bool
+) -> None:
+    nodes = [make("InstanceNormalization", ["x", "gain", "offset"], "n")]
+    nodes += [make("Add", ["n", "x"], "s")] if residual else []
+    nodes += [make("LeakyRelu", ["s" if residual else "n"], alpha=slope)]
+    constants = {"gain": FLOATS, "offset": FLOATS}
+    before = write(tmp_path / "before.onnx", nodes, constants)
+    wiring = Wiring(load(before))
+    assert norms.leaky_as_maximum(wiring) == 1
+    save(wiring.finish(), tmp_path / "after.onnx")
+    assert "LeakyRelu" not in {node.op_type for node in wiring.nodes}
+    np.testing.assert_array_equal(run_onnx(tmp_path / "after.onnx", IMAGE), run_onnx(before, IMAGE))
+
+
+@pytest.mark.parametrize(("source", "slope"), [("x", 0.01), ("n", 1.5)])
+def test_other_leaky_activations_stay(tmp_path: Path, source: str, slope: float) -> None:
+    norm = make("InstanceNormalization", ["x", "gain", "offset"], "n")
+    nodes = [norm, make("LeakyRelu", [source], "a", alpha=slope), make("Add", ["a", "n"])]
+    graph = write(tmp_path / "net.onnx", nodes, {"gain": FLOATS, "offset": FLOATS})
+    assert norms.leaky_as_maximum(Wiring(load(graph))) == 0

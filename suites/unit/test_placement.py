@@ -151,6 +151,29 @@ def test_barriers_stand_on_both_sides_of_a_pool(tmp_path: Path) -> None:
     placed.is_the_same_in_float()
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_barrier_stands_behind_interpolation_that_a_q_reads(
+    tmp_path: Path, *, joined: bool
+) -> None:
+    net = Net()
+    net.values["larger"] = np.array([1, 1, 2, 2, 2], np.float32)
+    net.add("Resize", ["x", "", "larger"], "r", mode="nearest")
+    net.conv(net.pair(net.add("Concat", ["r", "r"], "joined", axis=2) if joined else "r"), "c1")
+    placed = Placed(net, tmp_path, ["barrier-behind-resizes"])
+    assert placed.touched == {"barrier-behind-resizes": ("r",)}
+    assert placed.chain("r").startswith("Mul" if joined else "Mul Q DQ Conv")
+    placed.is_the_same_in_float()
+
+
+def test_interpolation_that_no_q_reads_needs_no_barrier(tmp_path: Path) -> None:
+    net = Net()
+    net.values["larger"] = np.array([1, 1, 2, 2, 2], np.float32)
+    net.add("Relu", [net.add("Resize", ["x", "", "larger"], "r", mode="nearest")], "y")
+    assert Placed(net, tmp_path, ["barrier-behind-resizes"]).touched == {
+        "barrier-behind-resizes": ()
+    }
+
+
 def test_a_pool_goes_in_front_of_an_activation_that_rises(tmp_path: Path) -> None:
     net = with_pool("LeakyRelu", alpha=0.1)
     placed = Placed(net, tmp_path, ["pool-before-activation"])
@@ -263,6 +286,25 @@ def test_a_range_that_was_not_measured_is_named(tmp_path: Path) -> None:
     net.add("Sigmoid", [net.conv(net.pair("x"), "c1")], "y")
     with pytest.raises(QuantizationError, match=r"no range of tensor 'c1' behind Conv c1"):
         Placed(net, tmp_path, ["convolution-outputs"], {})
+
+
+def test_a_pair_behind_a_convolution_stays_outside_of_what_is_compiled_with_a_norm(
+    tmp_path: Path,
+) -> None:
+    net = Net()
+    net.values |= {name: np.ones(CHANNELS, np.float32) for name in ("gain", "offset")}
+    normal = net.add(
+        "InstanceNormalization", [net.conv(net.pair("x"), "c1"), "gain", "offset"], "n"
+    )
+    net.add("Relu", [net.conv(net.pair(normal), "c2")], "y")
+    rules = ["convolution-outputs", "pass-behind-convolutions"]
+    placed = Placed(net, tmp_path, rules)
+    assert placed.touched == {
+        "convolution-outputs": ("c1", "c2"),
+        "pass-behind-convolutions": ("c1",),  # an activation takes the codes itself
+    }
+    assert placed.chain("c1").startswith("Q DQ MaxPool InstanceNormalization Q DQ Conv Q DQ Relu")
+    placed.is_the_same_in_float()
 
 
 def test_a_product_gets_its_pair_behind_its_bias(tmp_path: Path) -> None:
