@@ -46,14 +46,23 @@ class Rivals:
 
 
 def certify(
-    case: CaseResult, *, required_int8_macs: float, quantize_nodes: int, rivals: Rivals
+    case: CaseResult,
+    *,
+    required_int8_macs: float,
+    quantize_nodes: int,
+    rivals: Rivals,
+    quantized_macs: float | None = None,
 ) -> Certificate:
-    """Weigh the evidence for one INT8 engine."""
+    """Weigh the evidence for one INT8 engine.
+
+    ``quantized_macs`` is the share of multiply-accumulates with quantized operands in the graph that it
+    was built from: the most that it can compute in int8.
+    """
     coverage, ratios = case.int8_coverage, rivals.fp32
     size = ratios.size if ratios else None
     speedup = ratios.latency if ratios else None
     checks: tuple[_Check, ...] = (
-        (quantize_nodes > 0, f"the graph has {quantize_nodes} quantize nodes"),
+        (quantize_nodes > 0, _graph_words(quantize_nodes, quantized_macs)),
         *_share_checks(coverage, required_int8_macs),
         _ratio_check("smaller than fp32", size),
         _ratio_check("faster than fp32", speedup),
@@ -72,7 +81,15 @@ def certify(
         findings=tuple(_finding(check) for check in checks),
         speedup_over_float=ratios.latency_over_fastest_float if ratios else None,
         fastest_float=ratios.fastest_float if ratios else None,
+        quantized_macs=quantized_macs,
     )
+
+
+def _graph_words(quantize_nodes: int, quantized_macs: float | None) -> str:
+    words = f"the graph has {quantize_nodes} quantize nodes"
+    if quantized_macs is None:
+        return words
+    return f"{words}, on both operands of {quantized_macs:.1%} of multiply-accumulates"
 
 
 def refuse_float(case: CaseResult, certificate: Certificate) -> CaseResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import backends
+from harness.adapted_graphs import adapted
 from harness.artifacts import Workshop
 from harness.certificate import Rivals, certify, refuse_float, refuse_int8
 from harness.expectations import required_int8_macs
@@ -39,6 +40,7 @@ def _certified(row: CaseResult, rows: Sequence[CaseResult], workshop: Workshop) 
         required_int8_macs=required_int8_macs(row.backend, row.model),
         quantize_nodes=_quantize_nodes(row.case, workshop),
         rivals=_rivals(row, rows),
+        quantized_macs=_quantized_macs(row.case, workshop),
     )
     return refuse_float(row, certificate)
 
@@ -56,6 +58,16 @@ def _rivals(row: CaseResult, rows: Sequence[CaseResult]) -> Rivals:
         fake=quotient(fake.median if fake else None, ours.median if ours else None),
         has_fake="fake-int8" in spec.sources,
     )
+
+
+def _quantized_macs(case: CaseId, workshop: Workshop) -> float | None:
+    """The most that an engine of a case's graph can compute in int8."""
+    if backends.get(case.backend).sources[case.precision] != "quantized":
+        return None
+    made = adapted(workshop, case)
+    if made is not None:
+        return made.result.quantized_macs
+    return workshop.quantized(case.model, case.backend, case.precision).result.quantized_macs
 
 
 def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:

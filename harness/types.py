@@ -256,6 +256,8 @@ class Certificate:
 
     Ratios are against FP32 of the same run and None where that case is missing;
     ``speedup_over_float`` is against ``fastest_float``, the float engine with the least latency.
+    ``quantized_macs`` is the share of multiply-accumulates with quantized operands in the graph that
+    the engine was built from; None where its format does not tell.
     """
 
     granted: bool
@@ -269,6 +271,7 @@ class Certificate:
     findings: tuple[str, ...]
     speedup_over_float: float | None = None
     fastest_float: Precision | None = None
+    quantized_macs: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
