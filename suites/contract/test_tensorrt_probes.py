@@ -83,6 +83,8 @@ REMEDIES = {
     "3d-q-pool-q-conv": {"pools-as-planes", "barrier-before-pools", "behind-pools-in-float"},
     "3d-deconv-q-conv": {"deconvolutions-in-float", "deconvolution-weights-in-float"},
     "3d-linear-resize-q-conv": {"barrier-behind-resizes"},
+    "3d-conv-float": {"convolution-outputs"},
+    "3d-conv-leaky-q-conv": {"convolution-outputs"},
     "3d-nearest-resize-q-conv": {"barrier-behind-resizes"},
 }
 

@@ -285,6 +285,20 @@ def test_certificate_is_granted_when_everything_holds() -> None:
     )
 
 
+def test_the_certificate_says_how_much_of_the_graph_is_quantized() -> None:
+    certificate = certify(
+        _covered(0.96),
+        required_int8_macs=0.95,
+        quantize_nodes=40,
+        rivals=Rivals(),
+        quantized_macs=0.989,
+    )
+    assert certificate.quantized_macs == 0.989
+    assert certificate.findings[0] == (
+        "yes: the graph has 40 quantize nodes, on both operands of 98.9% of multiply-accumulates"
+    )
+
+
 def test_a_runtime_without_simulation_needs_no_evidence_against_it() -> None:
     assert _certify(_covered(1.0), against_fake=None, has_fake=False).granted
     assert not _certify(_covered(1.0), against_fake=None).granted
