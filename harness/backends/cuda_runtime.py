@@ -126,7 +126,7 @@ class PinnedBuffer:
         self.size = int(np.prod(shape)) * kind.itemsize
         self.address = int(_ask("cudaMallocHost", self.size))
         memory = (ctypes.c_byte * self.size).from_address(self.address)
-        self.array: NDArray[np.generic] = np.frombuffer(memory, dtype=kind).reshape(shape)
+        self.array: NDArray[np.generic] = np.frombuffer(memoryview(memory), kind).reshape(shape)
 
     def close(self) -> None:
         """Give it back; ``array`` must not be used any more."""
@@ -257,8 +257,8 @@ def _uuid(facts: Any) -> bytes:
     with contextlib.suppress(UnavailableError, AttributeError, RuntimeError):
         driver = import_sdk("cuda.bindings.driver", "CUDA for Python", "cuda-bindings")
         error, number = driver.cuDeviceGet(_DEVICE)
-        if int(error) == 0:
-            error, uuid = driver.cuDeviceGetUuid_v2(number)
-        if int(error) == 0:
-            return bytes(uuid.bytes)
+        if int(error) != 0:
+            return found
+        error, uuid = driver.cuDeviceGetUuid_v2(number)
+        return bytes(uuid.bytes) if int(error) == 0 else found
     return found

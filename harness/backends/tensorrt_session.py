@@ -225,8 +225,9 @@ class TensorRtSession:
 
 def _scratch_bytes(engine: trt.ICudaEngine) -> int:
     """Activations and scratch; the second name came with version 10, and 11 has no other."""
-    size = getattr(engine, "device_memory_size_v2", None)
-    return int(getattr(engine, "device_memory_size", None) if size is None else size)
+    size: int | None = getattr(engine, "device_memory_size_v2", None)
+    older: int | None = getattr(engine, "device_memory_size", None) if size is None else None
+    return size or older or 0
 
 
 def _profiler(sdk: Any) -> Any:

@@ -5,6 +5,7 @@ Real plans are built in suites/contract; what a GPU must show is in test_tensorr
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import installed, timing_cache
-from harness.backends import cuda_runtime, get, load, require, tensorrt, tensorrt_network
+from harness.backends import cuda_runtime, get, load, require, tensorrt_network
 from harness.backends.tensorrt import BACKEND
 from harness.errors import BuildError, DeviceMemoryError, UnavailableError
 from harness.requests import EngineOptions, Probe
@@ -432,7 +433,7 @@ def test_libraries_that_do_not_load_make_it_unavailable(monkeypatch: pytest.Monk
         msg = f"libnvinfer.so.8: cannot open shared object file: {name}"
         raise ImportError(msg)
 
-    monkeypatch.setattr(tensorrt.importlib, "import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     assert "its libraries cannot be loaded (libnvinfer.so.8: cannot open" in BACKEND.probe().reason
 
 
