@@ -105,6 +105,13 @@ class Entry:
     int8_coverage: Coverage | None
     calibration_sha256: str | None
     gpu: tuple[GpuFacts, ...]
+    kernels_sha256: str | None = None
+    source_sha256: str | None = None
+
+    def has_kernels_of(self, row: CaseResult) -> bool:
+        """Whether an engine executes the accepted one's kernels on its weights, whatever its bytes."""
+        ours = (self.kernels_sha256, self.source_sha256)
+        return None not in ours and ours == (row.kernels_sha256, row.source_sha256)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +173,8 @@ def accept(row: CaseResult, run: RunRecord) -> Entry:
         int8_coverage=row.int8_coverage,
         calibration_sha256=row.calibration.sha256 if row.calibration else None,
         gpu=row.gpu,
+        kernels_sha256=row.kernels_sha256,
+        source_sha256=row.source_sha256,
     )
 
 
@@ -320,6 +329,8 @@ def _faults(entry: Entry, model: str) -> dict[str, bool]:
     }
     hashes = {
         "engine_sha256": entry.engine_sha256,
+        "kernels_sha256": entry.kernels_sha256,
+        "source_sha256": entry.source_sha256,
         "identity.weights_sha256": entry.identity.weights_sha256,
         "calibration_sha256": entry.calibration_sha256,
     }

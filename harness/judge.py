@@ -1,8 +1,9 @@
 """A gate: one run, judged case by case against what was accepted. Composes; the rules are in `gate`.
 
 What decides about time depends on the engine's file. If it is the accepted one, byte for byte, under
-an equal identity, it cannot have become slower, and what the clock says is the host's hour. If it is
-another file it is always a suspect, however fast it looks: stored samples of another hour acquit as
+an equal identity, it cannot have become slower, and what the clock says is the host's hour. TensorRT
+makes other bytes of one graph with every build: where the inspector lists the same kernels, on the same
+weights, it is as if the file were the same. If it is another engine it is always a suspect, however fast it looks: stored samples of another hour acquit as
 wrongly as they convict. Then the accepted engine and the new one are timed in turn in one process.
 """
 
@@ -37,6 +38,8 @@ from harness.verdicts import (
 
 _NOTABLE_DRIFT = 0.10
 
+_SAME_ENGINE = "the accepted engine, byte for byte"
+_SAME_KERNELS = "a rebuild: other bytes, the accepted engine's kernels and weights"
 _NO_ENGINE = "restore the cache of the run that accepted it, or accept anew with --update-baselines"
 
 
@@ -187,12 +190,13 @@ class _Judge:
             file = baseline.file_of(self._rules.baselines, identity)
             words = f"the baseline in {file} cannot be compared with: {'; '.join(changed)}"
             return _unjudged(row, "inconclusive", f"{words}; {_advice(changed)}")
-        if row.engine_sha256 != entry.engine_sha256 and row.status == "ok":
+        same = row.engine_sha256 == entry.engine_sha256
+        if not same and row.status == "ok" and not entry.has_kernels_of(row):
             return _Suspect(row, entry)
-        return self._same_engine(row, entry)
+        return self._screened(row, entry, same_engine=same)
 
-    def _same_engine(self, row: CaseResult, entry: Entry) -> CaseVerdicts:
-        """The accepted file, or a row whose times say nothing: all but the clock is judged."""
+    def _screened(self, row: CaseResult, entry: Entry, *, same_engine: bool) -> CaseVerdicts:
+        """The accepted engine, or a row whose times say nothing: all but the clock is judged."""
         verdicts = _untimed(row, entry, self._rules)
         drift = gate.screen(_samples(entry), row.samples_ns) - 1
         if row.status == "inconclusive":
@@ -201,16 +205,21 @@ class _Judge:
         own = Verdict(
             metric="latency",
             outcome="pass",
-            words=f"the accepted engine, byte for byte; {_drift_words(drift)}",
+            words=f"{_SAME_ENGINE if same_engine else _SAME_KERNELS}; {_drift_words(drift)}",
             unit="ms",
             before=min(map(min, _samples(entry))) / 1e6,
             after=min(map(min, row.samples_ns)) / 1e6,
             change=drift,
             tolerance=self._rules.tolerance,
         )
-        # A cache that was lost or is new: this is the accepted engine, so it can serve as one again.
-        self._engines.keep(entry.engine_sha256, engine_path(row, self._cache_root))
-        return replace(_judged(row, entry, (own, *verdicts)), same_engine=True)
+        if same_engine:
+            # A cache that was lost or is new: this is the accepted engine, so it can serve as one again.
+            self._engines.keep(entry.engine_sha256, engine_path(row, self._cache_root))
+        return replace(
+            _judged(row, entry, (own, *verdicts)),
+            same_engine=same_engine,
+            same_kernels=None if same_engine else True,
+        )
 
     def _examine(self, suspect: _Suspect) -> None:
         """Paired launches until they agree, and what this host can tell with this engine."""
@@ -258,6 +267,7 @@ class _Judge:
         return replace(
             _judged(row, entry, (*timed, *_untimed(row, entry, self._rules))),
             same_engine=False,
+            same_kernels=None if None in {row.kernels_sha256, entry.kernels_sha256} else False,
             pairs=suspect.pairs,
             confirmation=suspect.confirmation,
             self_test=suspect.self_test,

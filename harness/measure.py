@@ -64,6 +64,7 @@ def run(request: RunRequest) -> RunResult:
             device_memory_bytes=session.device_memory_bytes(),
             dice=dice,
             layers=layers,
+            kernels_sha256=session.kernels_sha256() if request.inspect else None,
             inference_s=(timed.inference_ns + evaluated_ns + sum(launch.graph_samples_ns)) / 1e9,
             phases=Phases(
                 context_ns=context_ns,

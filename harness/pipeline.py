@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__, backends, datasets, jobs, layout, models
+from harness.adapted_graphs import source_of
 from harness.artifacts import Announce, Workshop
 from harness.cache import Cache
 from harness.case_run import CaseRun
@@ -283,6 +284,7 @@ def _result(run: CaseRun) -> CaseResult:
         _with_network(row, run.workshop),
         engine_bytes=built.engine_bytes,
         engine_sha256=built.engine_sha256,
+        source_sha256=sha256_bytes(source_of(run.workshop, run.case)[1].encode()),
         engine_key=run.engine.key,
         build_s=built.build_s,
         build_warnings=built.warnings,
@@ -345,6 +347,7 @@ def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Work
         device_memory_bytes=results[0].device_memory_bytes,
         dice=results[0].dice,
         layers=layers,
+        kernels_sha256=results[0].kernels_sha256,
         int8_coverage=measure_coverage(graph, layers) if graph and layers else None,
     )
 

@@ -259,7 +259,7 @@ class RunRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
-    """What one launch measured; Dice and layers only where the request asked for them.
+    """What one launch measured; Dice, layers and kernels only where the request asked for them.
 
     ``memory`` is the host's. ``phases`` are there on an accelerator alone; what the launcher's side
     saw of it meanwhile is in ``gpu`` and ``gpu_memory``, which the worker leaves empty.
@@ -274,6 +274,7 @@ class RunResult:
     phases: Phases | None = None
     gpu: GpuFacts | None = None
     gpu_memory: Memory | None = None
+    kernels_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

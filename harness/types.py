@@ -279,6 +279,7 @@ class CaseResult:
     """One row of the record. Everything that was not reached is None.
 
     ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
+    ``kernels_sha256`` tells what an engine executes, ``source_sha256`` the graph it was built from.
     ``reason`` says why a case is unavailable or inconclusive. ``memory_bytes`` is the accelerator's
     where there is one (``on_gpu``), and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a
     launch. ``cuda_graph_ms`` is the median with replayed launches, where it was measured beside.
@@ -301,6 +302,8 @@ class CaseResult:
     export_relative_error: float | None = None
     engine_bytes: int | None = None
     engine_sha256: str | None = None
+    kernels_sha256: str | None = None
+    source_sha256: str | None = None
     engine_key: str | None = None
     build_s: float | None = None
     build_cached: bool | None = None

@@ -82,7 +82,7 @@ class CaseVerdicts:
     ``accepted`` is when its baseline was, ``accepted_commit`` the harness's commit then.
     ``host_drift`` is how much slower (0.1: ten percent) the fastest sample is than when the baseline
     was accepted, which says more about the host than about the engine. ``same_engine``: the file is
-    the accepted one, byte for byte. ``confirmation`` are the fresh launches after a first red.
+    the accepted one, byte for byte; ``same_kernels``: it is another one, which executes the same. ``confirmation`` are the fresh launches after a first red.
     """
 
     model: str
@@ -95,6 +95,7 @@ class CaseVerdicts:
     accepted_commit: str | None = None
     verdicts: tuple[Verdict, ...] = ()
     same_engine: bool | None = None
+    same_kernels: bool | None = None
     host_drift: float | None = None
     pairs: tuple[PairedLaunch, ...] = ()
     confirmation: tuple[PairedLaunch, ...] = ()

@@ -130,6 +130,12 @@ class Session(Protocol):
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The executed precision of each layer; None where the runtime does not tell."""
 
+    def kernels_sha256(self) -> str | None:
+        """Which kernels run, on what, in which order: equal engines have equal ones, in other bytes.
+
+        None where the runtime does not tell, or makes equal bytes of one graph anyway.
+        """
+
     def layer_times_ns(self) -> dict[str, int] | None:
         """Median time of each layer, by the name that `layers` gives it, over all inferences.
 
@@ -159,6 +165,10 @@ class HostTimed(ABC):
             self._logits, elapsed_ns = self.infer(image)
             samples_ns.append(elapsed_ns)
         return Burst(samples_ns=tuple(samples_ns), span_ns=sum(samples_ns))
+
+    def kernels_sha256(self) -> str | None:
+        """A runtime of the host compiles at load, so that its file is the graph's."""
+        return None
 
     def replay(self, image: Tensor, count: int) -> Burst | None:
         """No launches to capture."""

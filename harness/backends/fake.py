@@ -3,7 +3,8 @@
 Its engines are JSON. Its network labels each voxel by intensity, which segments phantoms well, and
 its clock is a seeded sequence. VOXGATE_FAKE_FAULT makes one precision misbehave in the way that real
 engines do; `FAULTS` lists how, for instance VOXGATE_FAKE_FAULT=int8=nan. Those of a build stay in
-the engine's file, wherever it is loaded: ``slower`` by a tenth, ``larger`` twice, ``other`` as good.
+the engine's file, wherever it is loaded: ``slower`` by a tenth, ``larger`` twice, ``other`` as good,
+``rebuilt`` the same kernels in other bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harness.types import ExecutedLayer, Precision
 FAULT_VARIABLE = "VOXGATE_FAKE_FAULT"
 FAULTS = (
     "nan", "shape", "crash", "exit", "hang", "memory", "float", "partly", "integer", "build", "missing",
-    "worse", "slow", "slower", "other", "larger",
+    "worse", "slow", "slower", "other", "larger", "rebuilt",
 )  # fmt: skip
 
 _LATENCY_NS: dict[Precision, int] = {"fp32": 8_000_000, "fake-int8": 8_200_000, "int8": 2_000_000}
@@ -37,6 +38,8 @@ _NODES = {"conv1": 0.1, "conv2": 0.9}
 _SLOWDOWN = 1.2
 # What a build-time fault leaves in the engine: how many times slower it is.
 _SLOWDOWNS = {"slower": 1.10, "other": 1.0}
+# A part of the header that changes nothing of what an engine does.
+_BUILD = "build"
 
 
 def fault(precision: Precision) -> str:
@@ -74,6 +77,8 @@ class Fake(Quiet):
         header = {name: getattr(options, name) for name in _HEADER}
         if (built := fault(options.precision)) in _SLOWDOWNS:
             header["slowdown"] = _SLOWDOWNS[built]
+        if built == "rebuilt":
+            header[_BUILD] = "another"
         size = _ENGINE_BYTES[options.precision] * (2 if built == "larger" else 1)
         return json.dumps(header).encode().ljust(size, b" ")
 
@@ -101,6 +106,8 @@ class FakeSession(HostTimed):
         self._precision = options.precision
         self._fault = fault(options.precision)
         self._classes = options.classes
+        kernels = {key: value for key, value in json.loads(engine).items() if key != _BUILD}
+        self._kernels = sha256_bytes(json.dumps([kernels, len(engine)]).encode())
         seed = int(sha256_bytes(engine)[:8], 16)
         self._jitter = np.random.default_rng(seed)
 
@@ -150,6 +157,10 @@ class FakeSession(HostTimed):
             )
             for name in _NODES
         )
+
+    def kernels_sha256(self) -> str:
+        """All of the engine but what a build leaves in it that changes nothing."""
+        return self._kernels
 
     def layer_times_ns(self) -> dict[str, int]:
         """A fixed share of an inference for each convolution."""

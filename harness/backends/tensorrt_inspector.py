@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from harness.errors import BuildError
+from harness.files import sha256_bytes
 from harness.types import Arithmetic, ExecutedLayer
 
 Entry = dict[str, Any]
@@ -54,6 +55,9 @@ _INT8_TACTIC = re.compile(
 )
 _FLOAT_TACTIC = re.compile(r"(?<![a-z0-9])(?:b?f16|t?f32|fp16|fp32)", re.IGNORECASE)
 
+_KERNEL_KEYS = ("Name", "LayerType", "ParameterType", "TacticName", "TacticValue")
+_TENSOR_KEYS = ("Dimensions", "Count", *_TYPE_KEYS)
+
 # Items are joined by control characters; a name may hold brackets of its own.
 _ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\x1e\x1f]+?)\](?=\s*(?:[\x1e\x1f\[]|$))")
 _REFORMAT_NAME = "Reformatting CopyNode for "
@@ -79,6 +83,23 @@ def parse_layers(information: str) -> tuple[ExecutedLayer, ...] | None:
             msg = f"layer {position} in TensorRT's engine information is {entry!r:.80}, not an object; {_HINT}"
             raise BuildError(msg)
     return tuple(_executed_layer(entry) for entry in entries if _multiplies(entry))
+
+
+def kernels_sha256(information: str) -> str | None:
+    """One hash of what an engine executes: each layer's name, tactic, and formats, in their order.
+
+    A plan's bytes differ from build to build, with a filled timing cache, too; these do not where the
+    builder chose the same kernels. Names of tensors are left out, which Myelin numbers, and weights:
+    they are the graph's. None where the inspector knows no more than names.
+
+    Raises:
+        BuildError: the text is not the inspector's JSON.
+    """
+    entries = _entries(information)
+    if not entries or not all(isinstance(entry, dict) for entry in entries):
+        return None
+    kernels = [_kernel(entry) for entry in entries]
+    return sha256_bytes(json.dumps(kernels).encode())
 
 
 def sources_of(layer: Entry) -> tuple[str, ...]:
@@ -146,6 +167,19 @@ def _of_tactic(tactic: str) -> Arithmetic:
     if _INT8_TACTIC.search(tactic):
         return "int8"
     return "float" if _FLOAT_TACTIC.search(tactic) else "unknown"
+
+
+def _kernel(layer: Entry) -> list[object]:
+    """What tells one kernel, and what it works on, from another."""
+    tensors = [
+        [
+            [tensor.get(key) for key in _TENSOR_KEYS]
+            for tensor in _listed(layer, side)
+            if isinstance(tensor, dict)
+        ]
+        for side in ("Inputs", "Outputs", "Weights", "ConvWeights")
+    ]
+    return [*(layer.get(key) for key in _KERNEL_KEYS), *tensors]
 
 
 def _other_operand(layer: Entry, inputs: list[str | None]) -> str | None:

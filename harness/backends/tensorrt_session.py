@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.backends import cuda_runtime
 from harness.backends.base import Burst, LayerTimes, Tensor
 from harness.backends.in_flight import time_in_flight
-from harness.backends.tensorrt_inspector import parse_layers
+from harness.backends.tensorrt_inspector import kernels_sha256, parse_layers
 from harness.backends.tensorrt_log import Words
 from harness.errors import BuildError, DeviceError, DeviceMemoryError, EngineOutputError
 from harness.types import ExecutedLayer
@@ -143,9 +143,16 @@ class TensorRtSession:
 
     def layers(self) -> tuple[ExecutedLayer, ...] | None:
         """The weighted layers with the precision that the builder gave them."""
+        return parse_layers(self._information())
+
+    def kernels_sha256(self) -> str | None:
+        """Over what the inspector lists; None of an engine without details."""
+        return kernels_sha256(self._information())
+
+    def _information(self) -> str:
         inspector: trt.EngineInspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
-        return parse_layers(inspector.get_engine_information(self._sdk.LayerInformationFormat.JSON))
+        return str(inspector.get_engine_information(self._sdk.LayerInformationFormat.JSON))
 
     def layer_times_ns(self) -> dict[str, int] | None:
         """What the profiler was told, which each enqueue does as it is."""

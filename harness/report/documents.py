@@ -123,7 +123,7 @@ def _paired(record: GateRecord, drawn: Chart | None) -> tuple[Block, ...]:
         (
             str(case.case),
             f"{case.accepted or formats.DASH} {(case.accepted_commit or '')[:12]}".strip(),
-            _ANSWERS[case.same_engine],
+            "same kernels" if case.same_kernels else _ANSWERS[case.same_engine],
             formats.number(
                 None if case.host_drift is None else 100 * case.host_drift, "+.1f", " %"
             ),
@@ -141,7 +141,7 @@ def _paired(record: GateRecord, drawn: Chart | None) -> tuple[Block, ...]:
         columns=(
             Column(heading="case"),
             Column(heading="accepted", note="when, and by which commit of the harness"),
-            Column(heading="same engine", note="byte for byte"),
+            Column(heading="same engine", note="byte for byte, or by its kernels and weights"),
             Column(heading="host drift", numeric=True, note=drift),
             Column(heading="paired", numeric=True),
             Column(heading="confirmed by", numeric=True),

@@ -163,6 +163,8 @@ DAMAGE: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "Dice": ((*E, "dice", "mean"), 1.01, "$.entries[0].dice.mean is 1.01, above 1"),
     "share": ((*E, "int8_coverage", "by_macs", "int8"), 87.5, "int8_coverage.by_macs.int8 is 87.5"),
     "engine's hash": ((*E, "engine_sha256"), "../x", "$.entries[0].engine_sha256 is no SHA-256"),
+    "kernels' hash": ((*E, "kernels_sha256"), "x", "$.entries[0].kernels_sha256 is no SHA-256"),
+    "graph's hash": ((*E, "source_sha256"), "x", "$.entries[0].source_sha256 is no SHA-256"),
     "weights' hash": ((*E, "identity", "weights_sha256"), "CD" * 32, "identity.weights_sha256 is no"),
     "data's hash": ((*E, "calibration_sha256"), "", "$.entries[0].calibration_sha256 is no SHA-256"),
     "unknown precision": ((*E, "identity", "precision"), "int4", "$.entries[0].identity.precision"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,9 @@ def paired(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The engine files of each paired launch."""
     seen: list[tuple[str, str]] = []
 
-    def spy(job: Any, request: Any, limits: Any) -> Any:
+    def spy(job: Any, request: Any, limits: Any, *where: Any) -> Any:
         seen.append((request.engine_a, request.engine_b))
-        return launcher.run_job(job, request, limits)
+        return launcher.run_job(job, request, limits, *where)
 
     monkeypatch.setattr(pairing, "run_job", spy)
     return seen
@@ -217,6 +218,63 @@ def test_a_missing_backend_is_unavailable(site_of: Sites) -> None:
     assert "install it" in (case.reason or "")
 
 
+# --- the accepted kernels in other bytes -------------------------------------------------------------
+
+
+def test_a_rebuild_with_the_accepted_kernels_is_screened_alone(
+    site_of: Sites, paired: list[tuple[str, str]]
+) -> None:
+    site = site_of("int8=rebuilt")
+    before = site.content
+    case = site.gate_one()
+    assert case.outcome == "pass"
+    assert (case.same_engine, case.same_kernels) == (False, True)
+    assert set(outcomes(case)) >= {"latency", "size", "memory", "int8-coverage", "dice organ-1"}
+    words = of(case, "latency").words
+    assert words.startswith("a rebuild: other bytes, the accepted engine's kernels and weights; ")
+    assert "against when it was accepted" in words
+    assert not paired
+    assert site.content == before
+
+
+def test_a_rebuild_is_judged_in_all_but_its_time(site_of: Sites) -> None:
+    site = site_of("int8=rebuilt")
+    site.edit("engine_bytes", value=10_000)
+    case = site.gate_one()
+    assert outcomes(case)["size"] == case.outcome == "regression"
+    assert outcomes(case)["latency"] == "pass"
+
+
+def test_a_rebuild_needs_no_accepted_file(site_of: Sites) -> None:
+    site = site_of("int8=rebuilt")
+    site.engine.unlink()
+    assert site.gate_one().outcome == "pass"
+    assert not site.engine.exists()  # other bytes are no accepted engine
+
+
+@pytest.mark.parametrize("missing", ["kernels_sha256", "source_sha256"])
+@pytest.mark.parametrize("value", [None, "ab" * 32])
+def test_other_or_unknown_kernels_or_weights_are_paired(
+    site_of: Sites, paired: list[tuple[str, str]], missing: str, value: str | None
+) -> None:
+    site = site_of("int8=rebuilt")
+    site.edit(missing, value=value)
+    case = site.gate_one()
+    assert case.outcome == "pass"
+    assert not case.same_kernels
+    assert len(paired) == 3
+
+
+def test_a_baseline_from_before_kernels_were_told_is_read(site_of: Sites) -> None:
+    site = site_of("int8=rebuilt")
+    whole = json.loads(site.baseline.read_text())
+    for entry in whole["entries"]:
+        del entry["kernels_sha256"], entry["source_sha256"]
+    site.baseline.write_text(json.dumps(whole))
+    case = site.gate_one()
+    assert (case.outcome, case.same_kernels, len(case.pairs)) == ("pass", None, 3)
+
+
 # --- another engine --------------------------------------------------------------------------------
 
 
@@ -228,7 +286,7 @@ def test_a_slower_engine_is_paired_confirmed_and_a_regression(
     result = site.gate("int8")
     (case,) = result.cases
     assert result.outcome == case.outcome == "regression"
-    assert case.same_engine is False
+    assert (case.same_engine, case.same_kernels) == (False, False)
     assert (len(case.pairs), len(case.confirmation)) == (3, 3)
     assert [pair.b_first for pair in case.pairs] == [False, True, False]
     assert len(paired) == 6
@@ -330,10 +388,10 @@ def test_an_accepted_engine_that_is_damaged_leaves_no_verdict_on_time(site_of: S
 
 @pytest.fixture
 def crash_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(job: Any, request: Any, limits: Any) -> Any:
+    def crash(job: Any, request: Any, limits: Any, *where: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("VOXGATE_FAKE_FAULT", "int8=crash")
-            return launcher.run_job(job, request, limits)
+            return launcher.run_job(job, request, limits, *where)
 
     monkeypatch.setattr(pairing, "run_job", crash)
 

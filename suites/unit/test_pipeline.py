@@ -33,6 +33,10 @@ def test_every_case_is_measured(fake_config: RunConfig) -> None:
     assert int8.latency_ms.n == 4
     assert int8.certificate is not None
     assert int8.certificate.granted
+    kernels = {row.kernels_sha256 for row in result.cases}
+    assert None not in kernels
+    assert len(kernels) == 3
+    assert len({row.source_sha256 for row in result.cases}) == 1  # the fake has one network
 
 
 def test_the_record_survives_its_file(fake_config: RunConfig, tmp_path: Path) -> None:

@@ -90,6 +90,13 @@ def test_the_first_screen_of_a_gate_says_what_by_how_much_where_and_since_when()
     assert "nnunet-small/mni152/openvino/int8, Dice of grey: Dice of grey fell from 0.9615" in words
 
 
+def test_a_rebuild_with_the_same_kernels_is_called_so() -> None:
+    gated = records.green_gate()
+    assert "same kernels" not in html_of(gated, None)
+    rebuilt = replace(gated.cases[0], same_engine=False, same_kernels=True)
+    assert "same kernels" in html_of(replace(gated, cases=(rebuilt, *gated.cases[1:])), None)
+
+
 def test_the_first_screen_of_a_comparison_names_the_layer() -> None:
     words = first_screen(html_of(records.comparison(), None))
     assert "with OpenVINO 2027.0.0 in place of OpenVINO 2026.4.1" in words

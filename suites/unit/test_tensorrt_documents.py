@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from harness.backends.tensorrt_inspector import parse_layers
+from harness.backends.tensorrt_inspector import kernels_sha256, parse_layers
 from harness.coverage import measure_coverage
 from harness.types import Coverage, ExecutedLayer, GraphFacts, Share
 
@@ -106,3 +107,58 @@ def test_the_profile_times_each_layer_by_the_inspectors_name(precision: str) -> 
 
 def test_an_engine_without_details_is_unknown() -> None:
     assert parse_layers((FOLDER / "unet-int8-namesonly.json").read_text()) is None
+
+
+# --- which kernels ---------------------------------------------------------------------------------
+
+
+def document(precision: str = "int8") -> Any:
+    return json.loads((FOLDER / f"unet-{precision}.json").read_text(), strict=False)
+
+
+def digest(whole: Any) -> str | None:
+    return kernels_sha256(json.dumps(whole))
+
+
+def test_engines_of_other_precisions_have_other_kernels() -> None:
+    found = {kernels_sha256((FOLDER / f"unet-{name}.json").read_text()) for name in UNETS}
+    assert len(found - {None}) == len(UNETS)
+    assert digest(document()) in found
+
+
+def test_kernels_of_an_engine_without_details_are_unknown() -> None:
+    assert kernels_sha256((FOLDER / "unet-int8-namesonly.json").read_text()) is None
+
+
+def test_what_a_build_numbers_or_remarks_is_no_other_kernel() -> None:
+    whole = document()
+    for layer in whole["Layers"]:
+        layer["Metadata"] = ""
+        layer["StreamId"] = 7
+        for tensor in [*layer["Inputs"], *layer["Outputs"]]:
+            tensor["Name"] = f"renamed {tensor['Name']}"
+    assert digest(whole) == digest(document())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("TacticName", "another"), ("TacticValue", "0x1"), ("Name", "another")]
+)
+def test_another_tactic_or_layer_is_another_kernel(key: str, value: str) -> None:
+    whole = document()
+    whole["Layers"][10][key] = value
+    assert digest(whole) != digest(document())
+
+
+@pytest.mark.parametrize("side", ["Inputs", "Outputs"])
+@pytest.mark.parametrize("key", ["Format/Datatype", "Datatype", "Format"])
+def test_another_format_is_another_kernel_in_either_schema(side: str, key: str) -> None:
+    whole = document()
+    whole["Layers"][10][side][0][key] = "Row major Half format"
+    assert digest(whole) != digest(document())
+
+
+def test_another_order_and_other_weights_types_are_other_kernels() -> None:
+    turned, halved = document(), document()
+    turned["Layers"].reverse()
+    next(layer for layer in halved["Layers"] if "Weights" in layer)["Weights"]["Type"] = "Half"
+    assert len({digest(turned), digest(halved), digest(document())}) == 3

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.backends.tensorrt_inspector import kernels_sha256, parse_layers
 from harness.backends.tensorrt_session import TensorRtSession
 from harness.errors import BuildError, DeviceError, DeviceMemoryError, EngineOutputError
 from suites.unit.fake_cuda import Code, FakeCuda
@@ -159,6 +161,17 @@ def test_an_image_of_another_shape_gets_other_buffers(cuda: FakeCuda) -> None:
     assert cuda.used < used
     opened.close()
     assert cuda.used == 0
+
+
+def test_kernels_and_layers_are_what_the_inspector_lists(cuda: FakeCuda) -> None:
+    document = (Path(__file__).parent / "tensorrt_documents" / "unet-int8.json").read_text()
+    engine: Any = Engine(cuda)
+    engine.create_engine_inspector = lambda: SimpleNamespace(
+        get_engine_information={"json": document}.get
+    )
+    opened = session(engine)
+    assert opened.kernels_sha256() == kernels_sha256(document)
+    assert opened.layers() == parse_layers(document)
 
 
 def test_another_shape_is_refused_with_both(cuda: FakeCuda) -> None:
