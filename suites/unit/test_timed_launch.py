@@ -61,6 +61,9 @@ class Session:
     def layers(self) -> None:
         pass
 
+    def kernels_sha256(self) -> None:
+        pass
+
     def layer_times_ns(self) -> None:
         pass
 
