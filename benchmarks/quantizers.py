@@ -48,7 +48,6 @@ from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.files import check_writable
 from harness.report.progress import Reporter
-from harness.requests import Probe
 from harness.types import CaseId, Precision
 
 SCHEMA_VERSION = 1
@@ -120,11 +119,10 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
         reporter.advance()
     inference_s = sum(pipeline.measure(group, reporter) for group in groups)
     models = tuple(_compared(group) for group in groups)
-    found = {config.backends[0]: probe.version} if isinstance(probe, Probe) else {}
     return QuantizerRecord(
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
-        environment=read_environment(config.thread_count, found),
+        environment=read_environment(config.thread_count, {config.backends[0]: probe}),
         config=config.facts() | {"quantizer": list(QUANTIZERS)},
         most_dice_lost=MOST_DICE_LOST,
         models=models,

@@ -198,7 +198,7 @@ def _header(plan: Plan, config: RunConfig, engine_sha256: str, probe: Probe) -> 
         neighbours=plan.neighbours,
         seed=plan.seed,
         environment=replace(
-            read_environment(config.thread_count, {plan.case.backend: probe.version}),
+            read_environment(config.thread_count, {plan.case.backend: probe}),
             host=plan.host,
             system=f"{platform.system()} {platform.machine()}",
         ),

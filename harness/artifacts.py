@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from harness import backends, datasets, jobs, layout, quantizers, timing_cache
+from harness import backends, datasets, jobs, layout, quantizers
 from harness.adapted_graphs import source_of
 from harness.cache import Artifact, Cache
 from harness.checkpoints import checkpoint_folder, checkpoint_sha256
+from harness.clean_build import build_engine, is_clean
 from harness.config import RunConfig
 from harness.datasets.volumes import volume_files
 from harness.environment import cpu_model, gpu_identity, isa_flags, versions
@@ -304,10 +305,12 @@ class Workshop:
                     if name in spec.packages
                 },
             }
+            accelerator = ""
             if spec.gpu_bound:
-                inputs["gpu"] = gpu_identity()
+                probe = self.probe(case.backend)
                 # Libraries can be there without a distribution that tells their version.
-                inputs["runtime"] = self.probe(case.backend).version
+                inputs |= {"gpu": gpu_identity(probe), "runtime": probe.version}
+                accelerator = probe.accelerator
 
             def make(folder: Path) -> Built:
                 where = "" if interpreter.is_ours else f" under {interpreter.path}"
@@ -322,14 +325,13 @@ class Workshop:
                 if not request.lint and is_quantized_onnx(request):
                     linted = run_job(jobs.LINT, LintRequest(onnx=source), self.limits)
                     refuse(source, linted.findings)
+                python = interpreter.path
                 try:
-                    built = run_job(jobs.BUILD, request, self.limits, interpreter.path)
+                    return build_engine(request, self.limits, python, accelerator, self.announce)
                 except BuildError as error:
-                    raise explain(self, request, interpreter.path, error) from error
-                timing_cache.keep(built.timing_cache)
-                return replace(built, timing_cache=None)
+                    raise explain(self, request, python, error) from error
 
-            return self.cache.get_or_make("engine", inputs, Built, make)
+            return self.cache.get_or_make("engine", inputs, Built, make, reusable=is_clean)
 
         return self.once(("engine", str(case), self.interpreter_for(case.backend).path), create)
 

@@ -18,12 +18,12 @@ from filelock import FileLock
 
 from harness import datasets, record
 from harness.errors import ArtifactError
+from harness.gpu_records import GpuFacts
 from harness.types import (
     CaseId,
     CaseResult,
     Coverage,
     Dice,
-    GpuFacts,
     Launch,
     Memory,
     Precision,
@@ -42,6 +42,7 @@ class Identity:
 
     ``record_schema`` is the harness's; ``shape`` is the input's (N, C, D, H, W). A GPU's results do
     not depend on the CPU beside it, nor a CPU's on a GPU: what does not matter is None.
+    ``gpu_settings`` are its power cap and modes, which decide how fast it may be.
     """
 
     record_schema: int
@@ -61,6 +62,7 @@ class Identity:
     driver: str | None
     cuda: str | None
     cuda_graph: bool
+    gpu_settings: str | None = None
 
     @property
     def case(self) -> CaseId:
@@ -144,6 +146,7 @@ def identify(row: CaseResult, run: RunRecord) -> Identity:
         driver=host.driver if on_gpu else None,
         cuda=host.cuda if on_gpu else None,
         cuda_graph=on_gpu and bool(run.config.get("cuda_graph")),
+        gpu_settings=host.gpu_settings if on_gpu else None,
     )
 
 
@@ -300,6 +303,7 @@ def _place(identity: Identity) -> Identity:
     """The identity without what an update replaces: versions and weights."""
     return replace(
         identity, record_schema=0, weights_sha256=None, runtime=None, driver=None, cuda=None, isa=(),
+        gpu_settings=None,
     )  # fmt: skip
 
 

@@ -79,8 +79,11 @@ class Cache:
         inputs: Mapping[str, object],
         result_type: type[Result],
         make: Callable[[Path], Result],
+        reusable: Callable[[Result], bool] = lambda _: True,
     ) -> Artifact[Result]:
         """The artifact of these inputs; ``make(folder)`` writes its files if it is not there.
+
+        One that is there and not ``reusable`` is made again.
 
         Raises:
             ArtifactError: the cache folder cannot be written.
@@ -94,9 +97,12 @@ class Cache:
             self._acquire(lock, kind)
         try:
             found = self._read(home / key, kind, result_type)
-            if found is not None:
+            if found is not None and reusable(found.result):
                 self.reused += 1
                 return found
+            if found is not None:
+                with self._writing():
+                    shutil.rmtree(home / key)
             self._make(home / key, kind, inputs, make)
             self.built += 1
             made = self._read(home / key, kind, result_type, reused=False)

@@ -6,13 +6,16 @@ import functools
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
 
 from harness import installed
-from harness.nvml import read_driver
+from harness.errors import HarnessError
+from harness.gpu_facts import settings
+from harness.nvml import Driver, read_driver
+from harness.requests import Probe
 from harness.types import Environment
 
 # What decides how fast int8 and bf16 are on a CPU, as /proc/cpuinfo names it.
@@ -33,9 +36,15 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def read_environment(threads: int, backends: dict[str, str]) -> Environment:
-    """Everything about this machine that a comparison must hold equal."""
-    nvidia = read_driver()
+def read_environment(threads: int, probes: Mapping[str, Probe | HarnessError]) -> Environment:
+    """Everything about this machine that a comparison must hold equal.
+
+    ``probes`` are what backends said of themselves, by name. The GPU is that of the first that runs on
+    one; of a machine where none does, the one that CUDA would use.
+    """
+    found = {name: p for name, p in probes.items() if isinstance(p, Probe) and p.available}
+    probe = next((p for p in found.values() if p.accelerator), None)
+    nvidia = read_driver(probe.accelerator if probe else "")
     return Environment(
         host=platform.node(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -44,11 +53,13 @@ def read_environment(threads: int, backends: dict[str, str]) -> Environment:
         cores=usable_cores(),
         threads=threads,
         memory_bytes=psutil.virtual_memory().total,
-        gpu=nvidia.first.name if nvidia.first else None,
+        gpu=_gpu_name(nvidia, probe),
+        gpu_uuid=nvidia.first.uuid if nvidia.first else None,
+        gpu_settings=settings(nvidia.first) if nvidia.first else None,
         driver=nvidia.version,
         cuda=nvidia.cuda,
         python=platform.python_version(),
-        backends=backends,
+        backends={name: p.version for name, p in found.items()},
         packages=versions(PACKAGES),
         git_commit=_git_commit(),
     )
@@ -66,11 +77,22 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     return installed.versions(list(distributions))
 
 
-@functools.cache
-def gpu_identity() -> tuple[str | None, ...]:
+def gpu_identity(probe: Probe) -> tuple[str | None, ...]:
     """GPU, driver and CUDA version: what an engine of a GPU runtime is bound to."""
-    nvidia = read_driver()
-    return (nvidia.first.name if nvidia.first else None, nvidia.version, nvidia.cuda)
+    nvidia = _driver_of(probe.accelerator)
+    return (_gpu_name(nvidia, probe), nvidia.version, nvidia.cuda)
+
+
+def _gpu_name(nvidia: Driver, probe: Probe | None) -> str | None:
+    """As NVML has it or, where it does not tell, as the runtime does."""
+    if nvidia.first is not None:
+        return nvidia.first.name
+    return probe.device if probe is not None and probe.accelerator else None
+
+
+@functools.cache
+def _driver_of(accelerator: str) -> Driver:
+    return read_driver(accelerator)
 
 
 @functools.cache

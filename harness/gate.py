@@ -80,6 +80,8 @@ def paired_ratio(pairs: Sequence[PairedLaunch]) -> float:
 
 def needs_more_pairs(pairs: Sequence[PairedLaunch], *, tolerance: float = TOLERANCE) -> bool:
     """Whether neither side leads yet, and another launch could change that."""
+    if disturbances(pairs):
+        return False
     ratios = [launch_ratio(pair) for pair in pairs]
     return len(pairs) < MOST_PAIRED_LAUNCHES and abs(_lead(ratios, tolerance)) < LEAD
 
@@ -93,8 +95,13 @@ def judge_paired(
     """The accepted engine (A) and the new one (B), timed in turn in the same processes.
 
     Where the self-test says that the host cannot tell ``tolerance`` from nothing, only a slowdown
-    beyond what it can tell is a regression, and all else is inconclusive.
+    beyond what it can tell is a regression, and all else is inconclusive. So is everything where a
+    launch was disturbed.
     """
+    beside = disturbances(pairs) or (self_test.disturbed if self_test else ())
+    if beside:
+        words = f"the paired launches were disturbed, again and again: {'; '.join(beside)}"
+        return Verdict(metric="latency", outcome="inconclusive", words=words, tolerance=tolerance)
     if len(pairs) < LEAD or not all(pair.a_ns and pair.b_ns for pair in pairs):
         words = f"{len(pairs)} paired launches with samples; {LEAD} are needed"
         return Verdict(metric="latency", outcome="inconclusive", words=words, tolerance=tolerance)
@@ -136,7 +143,7 @@ def judge_tail(
     Minima do not see an engine that is slow every fifth time.
     """
     fewest = min(sum(len(p.a_ns) for p in pairs), sum(len(p.b_ns) for p in pairs))
-    if len(pairs) < LEAD or fewest < TAIL_SAMPLES:
+    if len(pairs) < LEAD or fewest < TAIL_SAMPLES or disturbances(pairs):
         return None
     ratios = [_p90(pair.b_ns) / _p90(pair.a_ns) for pair in pairs]
     change = statistics.median(ratios) - 1
@@ -181,7 +188,17 @@ def self_test(engine_sha256: str, pairs: Sequence[PairedLaunch]) -> SelfTest:
         raise ValueError(msg)
     deviations = sorted((abs(math.log(ratio)) for ratio in ratios), reverse=True)
     supported = math.expm1(deviations[int(_EXCEEDING * len(deviations))])
-    return SelfTest(engine_sha256=engine_sha256, launch_ratios=ratios, supported=supported)
+    return SelfTest(
+        engine_sha256=engine_sha256,
+        launch_ratios=ratios,
+        supported=supported,
+        disturbed=disturbances(pairs),
+    )
+
+
+def disturbances(pairs: Sequence[PairedLaunch]) -> tuple[str, ...]:
+    """What else happened during paired launches, each once."""
+    return tuple(dict.fromkeys(what for pair in pairs for what in pair.disturbed))
 
 
 # --- bytes and shares ------------------------------------------------------------------------------

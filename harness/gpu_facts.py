@@ -5,15 +5,24 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from harness.gpu_records import GpuFacts, GpuProcess, Phases, Span
 from harness.nvml import GpuSample, Identity
-from harness.types import GpuFacts, GpuProcess, Memory, MemoryScope, Phases, Span
+from harness.types import Memory, MemoryScope
 
 # A measurement is contaminated when more samples than these are throttled or at another clock:
-# one sample in a hundred moves no median and no minimum.
+# one sample in a hundred moves no median and no minimum, and neither does the only one of few.
 _TOLERATED = 0.05
+_LEAST_ODD = 2
 _SAME_CLOCK = 0.10
 
+# With fewer samples nobody knows what happened meanwhile.
+_LEAST_SAMPLES = 5
+
+# The driver averages what processes use over up to a second, and tells it then.
+_USE_IS_TOLD_WITHIN_NS = 1_000_000_000
+
 _MIB = 2**20
+_ALWAYS = (0, 2**63)
 
 
 def gpu_memory(samples: Sequence[GpuSample], phases: Phases) -> Memory | None:
@@ -32,13 +41,20 @@ def gpu_memory(samples: Sequence[GpuSample], phases: Phases) -> Memory | None:
 
 
 def gpu_facts(
-    samples: Sequence[GpuSample], phases: Phases, identity: Identity, driver: str
+    samples: Sequence[GpuSample],
+    phases: Phases | None,
+    identity: Identity,
+    driver: str,
+    trouble: str,
 ) -> GpuFacts:
-    """The GPU's state during the timed inferences; warm-ups are where the clocks rise."""
-    timed = _between(samples, phases.sampling_ns, phases.sampled_ns)
-    visible = any(
-        sample.listed for sample in _between(samples, phases.context_ns, phases.sampled_ns)
-    )
+    """The GPU's state during the timed inferences; warm-ups are where the clocks rise.
+
+    Without phases, as of a build, all samples count.
+    """
+    start_ns, end_ns = (phases.sampling_ns, phases.sampled_ns) if phases else _ALWAYS
+    timed = _between(samples, start_ns, end_ns)
+    lived = _between(samples, phases.context_ns, end_ns) if phases else samples
+    visible = any(sample.listed for sample in lived)
     clocks = _told(sample.sm_clock_mhz for sample in timed)
     return GpuFacts(
         name=identity.name,
@@ -53,7 +69,12 @@ def gpu_facts(
         power_w=_span(_told(sample.power_w for sample in timed)),
         throttled=_shares(timed),
         foreign_visible=visible,
-        foreign=_foreign(timed) if visible else (),
+        foreign=_foreign(timed, _use(samples, start_ns, end_ns)) if visible else (),
+        trouble=trouble,
+        power_cap_w=identity.power_cap_w,
+        ecc=identity.ecc,
+        mig=identity.mig,
+        mps=identity.mps,
     )
 
 
@@ -62,7 +83,7 @@ def contamination(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
     found = [
         f"launch {number}: {what}"
         for number, facts in enumerate(launches, 1)
-        for what in _of_launch(facts)
+        for what in contamination_of_one(facts)
     ]
     medians = [facts.sm_clock_mhz.median for facts in launches if facts.sm_clock_mhz]
     if medians and max(medians) > min(medians) * (1 + _SAME_CLOCK):
@@ -73,23 +94,83 @@ def contamination(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _of_launch(facts: GpuFacts) -> list[str]:
-    found = [
-        f"process {process.pid} was on the GPU, too, with {_size(process)}"
+def contamination_of_one(facts: GpuFacts) -> tuple[str, ...]:
+    """The same of one process, where no other one is to be compared with."""
+    if facts.trouble:
+        return (f"the GPU could not be watched: {facts.trouble}", *disturbance(facts))
+    if facts.samples < _LEAST_SAMPLES:
+        few = f"the GPU was read {facts.samples} times during the timed inferences"
+        return (
+            f"{few}, and {_LEAST_SAMPLES} are the fewest that tell something",
+            *disturbance(facts),
+        )
+    return (*disturbance(facts), *_unsteadiness(facts))
+
+
+def disturbance(facts: GpuFacts) -> tuple[str, ...]:
+    """Who else computed on the GPU; a process of which the driver does not tell may have."""
+    return tuple(
+        f"process {process.pid} was on the GPU, too, with {_size(process)}{_busy(process)}"
         for process in facts.foreign
-    ]
-    found += [
+        if process.busy_percent != 0
+    )
+
+
+def remarks(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
+    """What a reader should know of the launches, though it spoilt nothing that is known."""
+    idle = {
+        f"process {process.pid} held {_size(process)} on the GPU, and computed nothing"
+        for facts in launches
+        for process in facts.foreign
+        if process.busy_percent == 0
+    }
+    silent = [facts for facts in launches if facts.samples and _tells_no_slowdown(facts)]
+    return (
+        *sorted(idle),
+        *(
+            ["the GPU tells neither clocks nor throttling: a slowdown would not show"]
+            if silent
+            else []
+        ),
+    )
+
+
+def settings(facts: GpuFacts | Identity) -> str:
+    """How the GPU is set up, as far as it tells, in words."""
+    modes = {"ECC": facts.ecc, "MIG": facts.mig, "MPS": facts.mps}
+    told = [f"{name} {'on' if mode else 'off'}" for name, mode in modes.items() if mode is not None]
+    cap = [] if facts.power_cap_w is None else [f"power cap {facts.power_cap_w:.0f} W"]
+    return ", ".join((*cap, *told))
+
+
+def unwatched(accelerator: str, why: str) -> GpuFacts:
+    """What is known of a GPU that was never read."""
+    return gpu_facts(
+        (), None, Identity(name="", uuid=accelerator, memory_bytes=None, persistence=None), "", why
+    )
+
+
+def _unsteadiness(facts: GpuFacts) -> tuple[str, ...]:
+    found = [
         f"{reason} in {share:.0%} of {facts.samples} samples"
         for reason, share in (facts.throttled or {}).items()
-        if share > _TOLERATED
+        if _too_many(share, facts.samples)
     ]
-    if facts.sm_clock_mhz and (facts.unsteady or 0.0) > _TOLERATED:
+    if facts.sm_clock_mhz and _too_many(facts.unsteady or 0.0, facts.samples):
         clock = facts.sm_clock_mhz
         found.append(
             f"the SM clock was unsteady, {clock.min:.0f} to {clock.max:.0f} MHz, in "
             f"{facts.unsteady:.0%} of {facts.samples} samples"
         )
-    return found
+    return tuple(found)
+
+
+def _too_many(share: float, samples: int) -> bool:
+    return share > _TOLERATED and round(share * samples) >= _LEAST_ODD
+
+
+def _tells_no_slowdown(facts: GpuFacts) -> bool:
+    return facts.sm_clock_mhz is None and facts.throttled is None
 
 
 def _between(samples: Iterable[GpuSample], start_ns: int, end_ns: int) -> list[GpuSample]:
@@ -140,16 +221,39 @@ def _shares(samples: Sequence[GpuSample]) -> dict[str, float] | None:
     return {name: sum(name in reasons for reasons in told) / len(told) for name in names}
 
 
-def _foreign(samples: Sequence[GpuSample]) -> tuple[GpuProcess, ...]:
-    """Each other process, with the most that it held."""
+def _use(samples: Sequence[GpuSample], start_ns: int, end_ns: int) -> dict[int, int] | None:
+    """The most that each process used; None where the driver told nothing that can be believed.
+
+    It must have told what the worker itself used: else an empty answer may be one that came too early.
+    """
+    told = _between(samples, start_ns, end_ns + _USE_IS_TOLD_WITHIN_NS)
+    most: dict[int, int] = {}
+    for sample in told:
+        for pid, percent in (sample.busy_percent or {}).items():
+            most[pid] = max(most.get(pid, 0), percent)
+    foreign = {process.pid for sample in told for process in sample.foreign}
+    return most if any(most[pid] for pid in most.keys() - foreign) else None
+
+
+def _foreign(samples: Sequence[GpuSample], use: dict[int, int] | None) -> tuple[GpuProcess, ...]:
+    """Each other process, with the most that it held and used."""
     most: dict[int, int | None] = {}
     for process in (process for sample in samples for process in sample.foreign):
         held = (most.get(process.pid), process.memory_bytes)
         most[process.pid] = max((value for value in held if value is not None), default=None)
-    return tuple(GpuProcess(pid=pid, memory_bytes=held) for pid, held in sorted(most.items()))
+    return tuple(
+        GpuProcess(
+            pid=pid, memory_bytes=held, busy_percent=None if use is None else use.get(pid, 0)
+        )
+        for pid, held in sorted(most.items())
+    )
 
 
 def _size(process: GpuProcess) -> str:
     if process.memory_bytes is None:
         return "memory that the driver does not tell"
     return f"{process.memory_bytes / _MIB:.0f} MiB"
+
+
+def _busy(process: GpuProcess) -> str:
+    return "" if process.busy_percent is None else f", and used {process.busy_percent} % of it"

@@ -289,6 +289,9 @@ def _untimed(row: CaseResult, entry: Entry, rules: GateConfig) -> tuple[Verdict,
     found: list[Verdict | None] = [gate.judge_size(entry.engine_bytes, row.engine_bytes)]
     if entry.memory is not None and row.memory_bytes is not None:
         found.append(gate.judge_memory(entry.memory, row.memory_bytes))
+    elif entry.memory is not None:
+        words = "memory was not measured, and the baseline has it"
+        found.append(Verdict(metric="memory", outcome="inconclusive", words=words))
     found.append(gate.judge_coverage(entry.int8_coverage, row.int8_coverage))
     if entry.dice is not None and row.dice is not None:
         found += noninferiority.judge_dice(entry.dice, row.dice, margin=rules.dice_margin)

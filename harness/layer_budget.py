@@ -128,7 +128,7 @@ def confirm(
         RunRecord(
             schema_version=SCHEMA_VERSION,
             voxgate=__version__,
-            environment=read_environment(config.thread_count, {config.backends[0]: probe.version}),
+            environment=read_environment(config.thread_count, {config.backends[0]: probe}),
             config=config.facts(),
             cases=rows,
             ratios=ratios_of(rows),

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from harness import backends
 from harness.backends import Session
 from harness.files import replacing
+from harness.gpu_records import Phases
 from harness.presence import presence_of
 from harness.requests import RunRequest, RunResult
 from harness.stages import evaluate
 from harness.stages.memory import HostMemory
 from harness.timed_launch import patch, time_on_device, time_on_host, with_graph
-from harness.types import Dice, Phases
+from harness.types import Dice
 
 _HOLD_STILL_S = 0.15  # several of the monitor's intervals
 

@@ -16,6 +16,7 @@ from harness.artifacts import Announce, Workshop
 from harness.cache import Cache
 from harness.case_run import CaseRun
 from harness.certified import check_rows
+from harness.clean_build import disturbances
 from harness.config import RunConfig
 from harness.coverage import measure_coverage
 from harness.environment import read_environment
@@ -27,8 +28,8 @@ from harness.errors import (
     UnavailableError,
 )
 from harness.files import sha256_bytes
-from harness.gpu_facts import contamination
-from harness.gpu_monitor import GpuWatch
+from harness.gpu_facts import contamination, remarks
+from harness.gpu_monitor import run_watched
 from harness.launcher import Limits, run_job
 from harness.ledger import ledgers_of
 from harness.provenance import Calibration
@@ -63,10 +64,7 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
-        environment=read_environment(
-            config.thread_count,
-            {name: p.version for name, p in probes.items() if isinstance(p, Probe) and p.available},
-        ),
+        environment=read_environment(config.thread_count, probes),
         config=config.facts() | interpreter_facts(workshop),
         cases=results,
         ratios=ratios_of(results),
@@ -233,8 +231,10 @@ def _run(request: RunRequest, workshop: Workshop, accelerator: str) -> RunResult
     limits, python = workshop.limits, workshop.interpreter_for(request.backend).path
     if not accelerator:
         return run_job(jobs.RUN, request, limits, python)
-    watch = GpuWatch(accelerator)
-    return watch.complete(run_job(jobs.RUN, request, limits, python, watch))
+    result, watch = run_watched(
+        lambda watch: run_job(jobs.RUN, request, limits, python, watch), accelerator
+    )
+    return watch.complete(result)
 
 
 def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
@@ -289,6 +289,7 @@ def _result(run: CaseRun) -> CaseResult:
         build_s=built.build_s,
         build_warnings=built.warnings,
         build_cached=run.engine.reused,
+        build_disturbed=disturbances(built),
     )
     if not run.launches:
         return row
@@ -298,7 +299,11 @@ def _result(run: CaseRun) -> CaseResult:
 
 def _judged(row: CaseResult) -> CaseResult:
     """The row, inconclusive if something else on the GPU, or the GPU itself, spoilt its times."""
+    built = (f"build disturbed: {what}" for what in row.build_disturbed)
+    row = replace(row, warnings=(*built, *row.warnings, *remarks(row.gpu)))
     found = contamination(row.gpu)
+    if row.on_gpu and len(row.gpu) < len(row.launches):
+        found = (*found, "a launch did not use the GPU that the backend found")
     if row.status != "ok" or not found:
         return row
     return replace(row, status="inconclusive", reason="; ".join(found))

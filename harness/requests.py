@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.findings import Finding
+from harness.gpu_records import GpuFacts, Phases
 from harness.provenance import PatchInfo
 from harness.timing_cache import FilledCache
 from harness.types import (
     Dice,
     ExecutedLayer,
-    GpuFacts,
     GraphFacts,
     GraphNode,
     Launch,
     Memory,
-    Phases,
     Precision,
     QuantizedFormat,
 )
@@ -218,7 +217,8 @@ class Built:
     """An engine file and how long it took to build, without the SDK's import.
 
     ``warnings`` are the SDK's own words; ``timing_cache`` is for `harness.timing_cache.keep` once the
-    build is known to be clean.
+    build is known to be clean. Where kernels are chosen by their times, ``disturbed`` says who else
+    computed on the GPU meanwhile, ``unwatched`` why nobody knows.
     """
 
     engine_bytes: int
@@ -226,6 +226,8 @@ class Built:
     build_s: float
     warnings: tuple[str, ...] = ()
     timing_cache: FilledCache | None = None
+    disturbed: tuple[str, ...] = ()
+    unwatched: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -139,7 +139,7 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
         kind="sensitivity",
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
-        environment=read_environment(config.thread_count, {backend: probe.version}),
+        environment=read_environment(config.thread_count, {backend: probe}),
         config=config.facts(),
         model=model,
         task=config.task,

@@ -131,7 +131,7 @@ def run_study(
         voxgate=__version__,
         environment=read_environment(
             config.thread_count,
-            {backend: probe.version} if isinstance(probe, Probe) and probe.available else {},
+            {backend: probe},
         ),
         config={
             "calibration_source": config.calibration_source,

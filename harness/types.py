@@ -1,7 +1,7 @@
 """The frozen records that stages pass to each other, and across the process boundary as JSON.
 
-Only the standard library, harness.provenance and harness.scores are imported here: every module
-may import this one. Sizes are in bytes, times in the unit their name ends with, Dice and shares in
+Only the standard library and a few of its own kind are imported here: every module may import this
+one. Sizes are in bytes, times in the unit their name ends with, Dice and shares in
 0..1, volumes as (D, H, W).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from harness.gpu_records import GpuFacts
 from harness.provenance import Calibration
 from harness.scores import DiceLedger, Presence, Surfaces
 
@@ -175,62 +176,6 @@ class Dice:
     presence: dict[str, dict[str, Presence]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Phases:
-    """When a worker on an accelerator reached what, by `time.monotonic_ns`.
-
-    ``context_ns``: the accelerator's context is there; ``loading_ns`` to ``loaded_ns``: the engine
-    is loaded; ``sampling_ns`` to ``sampled_ns``: the timed inferences, after the warm-ups.
-    """
-
-    context_ns: int
-    loading_ns: int
-    loaded_ns: int
-    sampling_ns: int
-    sampled_ns: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GpuProcess:
-    """A process with a compute context on a GPU; bytes are None where the driver does not tell."""
-
-    pid: int
-    memory_bytes: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """The least, the middle and the greatest of some values."""
-
-    min: _Float
-    median: _Float
-    max: _Float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GpuFacts:
-    """A GPU during the timed inferences of one launch.
-
-    ``unsteady`` is the share of samples whose SM clock is far from the median, ``throttled`` the
-    share with each reason to slow down; None where the GPU does not tell. Where the driver does not
-    list the worker itself, as in many containers, ``foreign_visible`` is false and ``foreign`` empty.
-    """
-
-    name: str
-    uuid: str
-    driver: str
-    samples: int
-    interval_ms: _Float | None
-    sm_clock_mhz: Span | None
-    unsteady: _Float | None
-    memory_clock_mhz: Span | None
-    temperature_c: Span | None
-    power_w: Span | None
-    throttled: dict[str, _Float] | None
-    foreign_visible: bool
-    foreign: tuple[GpuProcess, ...]
-
-
 # --- what the record holds -----------------------------------------------------------------------
 
 
@@ -283,7 +228,8 @@ class CaseResult:
     ``reason`` says why a case is unavailable or inconclusive. ``memory_bytes`` is the accelerator's
     where there is one (``on_gpu``), and ``host_memory_bytes`` then the host's; ``gpu`` has one entry a
     launch. ``cuda_graph_ms`` is the median with replayed launches, where it was measured beside.
-    ``warnings`` say what a reader of the times should know, though they count.
+    ``warnings`` say what a reader of the times should know, though they count; ``build_disturbed`` what
+    happened on the GPU while kernels were chosen by their times.
     """
 
     model: str
@@ -307,6 +253,7 @@ class CaseResult:
     engine_key: str | None = None
     build_s: float | None = None
     build_cached: bool | None = None
+    build_disturbed: tuple[str, ...] = ()
     build_warnings: tuple[str, ...] = ()
     latency_ms: Latency | None = None
     cuda_graph_ms: float | None = None
@@ -357,7 +304,10 @@ class Ratios:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """Where a record comes from: what must be equal before two records can be compared."""
+    """Where a record comes from: what must be equal before two records can be compared.
+
+    ``gpu`` is the one that runs engines, ``gpu_settings`` its power cap and modes in words.
+    """
 
     host: str
     system: str
@@ -373,6 +323,8 @@ class Environment:
     backends: dict[str, str]
     packages: dict[str, str]
     git_commit: str | None
+    gpu_uuid: str | None = None
+    gpu_settings: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

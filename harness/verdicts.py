@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.gpu_records import Phases
 from harness.types import CaseId, Precision, RunRecord, Timing
 
 # A case that was not measured has none of the first three.
@@ -55,11 +56,15 @@ class PairedLaunch:
     """One process with two engines loaded, timed in the order A B B A.
 
     ``b_first`` is the order of loading; ``a_ns`` and ``b_ns`` are in the order they were taken.
+    ``disturbed`` says what else happened on an accelerator meanwhile; ``phases`` are the worker's, for
+    who watches it.
     """
 
     b_first: bool
     a_ns: tuple[int, ...]
     b_ns: tuple[int, ...]
+    disturbed: tuple[str, ...] = ()
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +73,13 @@ class SelfTest:
 
     ``launch_ratios`` are min(B)/min(A) of each launch; ``supported`` is the smallest tolerance with
     which the whole rule would call at most one in a hundred such comparisons a regression.
+    ``disturbed`` is that of its launches: what was meant to be the host's noise is somebody's work.
     """
 
     engine_sha256: str
     launch_ratios: tuple[float, ...]
     supported: float
+    disturbed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

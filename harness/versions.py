@@ -24,8 +24,10 @@ from harness.compare import Evidence, compare_runs, label_agreement, runtimes
 from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import HarnessError
+from harness.gpu_facts import disturbance
+from harness.gpu_monitor import run_watched
 from harness.interpreter import Interpreter, find, own
-from harness.launcher import run_job
+from harness.launcher import Watch, run_job
 from harness.ledger import ledgers_of
 from harness.ratios import ratios_of
 from harness.record import SCHEMA_VERSION
@@ -163,18 +165,23 @@ def _profile(
         for side in (0, 1) if number % 2 == 0 else (1, 0):
             reporter.say(f"timing the layers of {pair[side]}")
             try:
-                times_ns = _layer_times_ns(pair[side])
+                times_ns, beside = _layer_times_ns(pair[side])
             except HarnessError as error:
                 unsaid[f"time of single layers on {'AB'[side]}: {error}"] = None
             else:
                 if times_ns is None:
                     unsaid[f"time of single layers: {pair[side].case.backend} does not tell"] = None
                 found[side] += [] if times_ns is None else [times_ns]
+                for what in beside:
+                    unsaid[
+                        f"how far the times of layers on {'AB'[side]} can be trusted: {what}"
+                    ] = None
             reporter.advance()
     return (_fastest(found[0]), _fastest(found[1])), tuple(unsaid)
 
 
-def _layer_times_ns(run: CaseRun) -> Times | None:
+def _layer_times_ns(run: CaseRun) -> tuple[Times | None, tuple[str, ...]]:
+    """The layers' times, and what else happened on the GPU meanwhile."""
     assert run.engine is not None
     workshop = run.workshop
     request = ProfileRequest(
@@ -185,7 +192,16 @@ def _layer_times_ns(run: CaseRun) -> Times | None:
         inferences=_PROFILED_INFERENCES,
     )
     python = workshop.interpreter_for(run.case.backend).path
-    return run_job(jobs.PROFILE, request, workshop.limits, python).times_ns
+
+    def start(watch: Watch | None = None) -> Times | None:
+        return run_job(jobs.PROFILE, request, workshop.limits, python, watch).times_ns
+
+    if not run.accelerator:
+        return start(), ()
+    times_ns, watch = run_watched(start, run.accelerator)
+    facts = watch.facts()
+    doubt = (f"nobody could watch the GPU: {facts.trouble}",) if facts.trouble else ()
+    return times_ns, (*disturbance(facts), *doubt)
 
 
 def _fastest(loads: Sequence[Times]) -> Times | None:
@@ -197,18 +213,13 @@ def _fastest(loads: Sequence[Times]) -> Times | None:
 def _run_record(side: _Side, config: RunConfig, timing: Timing) -> RunRecord:
     """One side as a run of its own; ``timing`` is of the whole comparison."""
     rows = pipeline.results_of(side.runs)
-    found = {
-        name: probe.version
-        for name, probe in side.probes.items()
-        if isinstance(probe, Probe) and probe.available
-    }
     maker = own()
     made_by = {"python": maker.version, "packages": maker.packages}
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=replace(
-            read_environment(config.thread_count, found),
+            read_environment(config.thread_count, side.probes),
             python=side.interpreter.version,
             packages=side.interpreter.packages,
         ),

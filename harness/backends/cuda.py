@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
-from harness.errors import DeviceMemoryError
+from harness.backends.base import accelerator_name, import_sdk
+from harness.errors import DeviceMemoryError, HarnessError
 from harness.nvml import open_device
 from harness.requests import Probe
 
@@ -16,13 +18,21 @@ _MIB = 2**20
 
 def probe_gpu(torch: Any, version: str) -> Probe:
     """The answer of a backend that is here, on the GPU that engines would run on."""
-    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
     return Probe(
         available=True,
         version=version,
         device=torch.cuda.get_device_name(),
-        accelerator=f"GPU-{uuid}" if uuid else "cuda",
+        accelerator=accelerator(torch),
     )
+
+
+def accelerator(torch: Any) -> str:
+    """The first device's UUID as NVML has it, or a slice's; "cuda" where PyTorch tells none."""
+    properties = torch.cuda.get_device_properties(0)
+    uuid = getattr(properties, "uuid", None)
+    if uuid is None:
+        return "cuda"
+    return accelerator_name(str(getattr(properties, "name", "")), UUID(str(uuid)).bytes)
 
 
 def create_context(torch: Any) -> bool:
@@ -53,7 +63,7 @@ def memory_errors() -> Iterator[None]:
 
 def free_memory() -> str:
     """The GPU's free memory in words, by NVML: without a context CUDA cannot be asked."""
-    device, reason = open_device()
+    device, reason = open_device(_which())
     if device is None:
         return f"free device memory is unknown: {reason}"
     total, used = device.identity().memory_bytes, device.read(os.getpid()).device_bytes
@@ -61,3 +71,11 @@ def free_memory() -> str:
     if total is None or used is None:
         return "free device memory is unknown: the driver does not tell"
     return f"{(total - used) / _MIB:.0f} of {total / _MIB:.0f} MiB free on the device"
+
+
+def _which() -> str:
+    """The GPU that PyTorch uses; what it found of its devices does not need their memory."""
+    try:
+        return accelerator(import_sdk("torch", "PyTorch"))
+    except (HarnessError, RuntimeError, AssertionError):  # PyTorch's, for a build without CUDA
+        return ""

@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """0 when some real backend runs INT8 here, 4 otherwise."""
     pythons = {backends.get(name).name: path for name, path in split_pythons(options.python)}
     probes = {name: _probe(name, pythons.get(name)) for name in backends.BACKENDS if name != "fake"}
-    found = {name: probe.version for name, probe in probes.items() if probe.available}
-    environment, driver = read_environment(usable_cores(), found), read_driver()
+    accelerator = next((p.accelerator for p in probes.values() if p.accelerator), "")
+    environment, driver = read_environment(usable_cores(), probes), read_driver(accelerator)
     if options.json:
         facts = _as_json(environment, probes) | gpu_facts(driver)
         sys.stdout.write(json.dumps(facts, indent=1) + "\n")

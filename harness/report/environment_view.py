@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.gpu_records import Span
 from harness.layer_losses import SensitivityRecord
 from harness.report import formats
 from harness.report.page import Block, Column, Facts, Fold, Table
 from harness.study_record import StudyRecord
-from harness.types import CaseResult, Environment, HostLoad, RunRecord, Span
+from harness.types import CaseResult, Environment, HostLoad, RunRecord
 
 _GIB = 2**30
 _SHORT_COMMIT = 12

@@ -17,6 +17,7 @@ import numpy as np
 from harness import backends
 from harness.backends import Session
 from harness.backends.base import Tensor
+from harness.gpu_records import Phases
 from harness.requests import PairRequest
 from harness.verdicts import PairedLaunch
 
@@ -39,27 +40,41 @@ def pair(request: PairRequest) -> PairedLaunch:
     images = np.load(request.images, allow_pickle=False)
     files = {"A": request.engine_a, "B": request.engine_b}
     accelerated = backend.create_context(request.options)
+    context_ns = loading_ns = time.monotonic_ns()
     sessions: dict[str, Session] = {}
     try:
         for side in "BA" if request.b_first else "AB":
             sessions[side] = backend.load(Path(files[side]).read_bytes(), request.options)
+        loaded_ns = time.monotonic_ns()
         sample = _sample_bursts if accelerated else _sample
-        samples_ns = sample(request, sessions, images)
+        samples_ns, sampling_ns = sample(request, sessions, images)
+        phases = Phases(
+            context_ns=context_ns,
+            loading_ns=loading_ns,
+            loaded_ns=loaded_ns,
+            sampling_ns=sampling_ns,
+            sampled_ns=time.monotonic_ns(),
+        )
     finally:
         for session in sessions.values():
             session.close()
     return PairedLaunch(
-        b_first=request.b_first, a_ns=tuple(samples_ns["A"]), b_ns=tuple(samples_ns["B"])
+        b_first=request.b_first,
+        a_ns=tuple(samples_ns["A"]),
+        b_ns=tuple(samples_ns["B"]),
+        phases=phases if accelerated else None,
     )
 
 
 def _sample(
     request: PairRequest, sessions: dict[str, Session], images: Tensor
-) -> dict[str, list[int]]:
+) -> tuple[dict[str, list[int]], int]:
+    """The samples of each side, and when the first of them began."""
     for index in range(request.warmups):
         for session in sessions.values():
             session.infer(_patch(images, index))
     samples_ns: dict[str, list[int]] = {"A": [], "B": []}
+    start_ns = time.monotonic_ns()
     end = time.monotonic() + request.seconds
     rounds = 0
     while (pairs := rounds * _TURNS) < request.min_pairs or (
@@ -70,16 +85,17 @@ def _sample(
         for side in _ROUND:
             samples_ns[side].append(sessions[side].infer(patch)[1])
         rounds += 1
-    return samples_ns
+    return samples_ns, start_ns
 
 
 def _sample_bursts(
     request: PairRequest, sessions: dict[str, Session], images: Tensor
-) -> dict[str, list[int]]:
+) -> tuple[dict[str, list[int]], int]:
     """As `_sample`, with a burst a turn, and by time alone where there is any."""
     slowest_ns = _warm_up(request, sessions, images)
     count = max(math.ceil(_TURN_S * 1e9 / slowest_ns), _LEAST_TURN)
     samples_ns: dict[str, list[int]] = {"A": [], "B": []}
+    start_ns = time.monotonic_ns()
     end = time.monotonic() + request.seconds
     rounds = 0
     while len(samples_ns["A"]) < request.min_pairs or time.monotonic() < end:
@@ -87,7 +103,7 @@ def _sample_bursts(
         for side in _ROUND:
             samples_ns[side] += sessions[side].sample(patch, count).samples_ns
         rounds += 1
-    return samples_ns
+    return samples_ns, start_ns
 
 
 def _warm_up(request: PairRequest, sessions: dict[str, Session], images: Tensor) -> int:

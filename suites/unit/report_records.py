@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import models
+from harness.gpu_records import GpuFacts, GpuProcess, Span
 from harness.ratios import ratios_of
 from harness.types import (
     CaseResult,
@@ -18,8 +19,6 @@ from harness.types import (
     Coverage,
     Dice,
     Environment,
-    GpuFacts,
-    GpuProcess,
     HostLoad,
     Latency,
     Launch,
@@ -27,7 +26,6 @@ from harness.types import (
     Precision,
     RunRecord,
     Share,
-    Span,
     Timing,
 )
 from harness.verdicts import (

@@ -33,6 +33,8 @@ SDK_FILES = {
 LAYERS = (
     (
         "errors",
+        "bounded",
+        "gpu_records",
         "findings",
         "streams",
         "telemetry",
@@ -70,6 +72,7 @@ LAYERS = (
         "datasets",
         "models",
         "environment",
+        "gpu_handles",
         "nvml",
         "gpu_facts",
         "host_bound",
@@ -96,7 +99,7 @@ LAYERS = (
     ("stages", "config", "record", "baseline", "accepted"),
     ("measure", "measure_variant", "timed_launch", "row_times", "jobs", "trends"),
     ("interpreter",),
-    ("worker", "launcher", "gpu_monitor"),
+    ("worker", "launcher", "gpu_monitor", "clean_build"),
     ("adapted_graphs", "refused_builds", "artifacts", "report"),
     ("case_run", "surfaces"),
     ("certified",),

@@ -52,7 +52,7 @@ OTHER: dict[str, Any] = {
     "record_schema": 2, "model": "nnunet", "task": "phantom", "backend": "pytorch",
     "precision": "fp32", "classes": 14, "shape": (1, 1, 32, 32, 32), "weights_sha256": "01" * 32,
     "runtime": "2027.0", "cpu": "Xeon", "isa": (), "cores": 9, "threads": 3, "gpu": "NVIDIA L4",
-    "driver": "1", "cuda": "13", "cuda_graph": True,
+    "driver": "1", "cuda": "13", "cuda_graph": True, "gpu_settings": "power cap 300 W",
 }  # fmt: skip
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import artifacts, launcher, pipeline, record
+from harness import artifacts, gpu_monitor, launcher, pipeline, record
 from harness.cli import main
 from harness.config import RunConfig
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.gpu_facts import contamination, gpu_facts, gpu_memory
-from harness.gpu_monitor import GpuMonitor
+from harness.gpu_facts import contamination, gpu_facts, gpu_memory, remarks
+from harness.gpu_monitor import GpuMonitor, GpuWatch
+from harness.gpu_records import GpuFacts, GpuProcess, Phases
 from harness.nvml import GpuSample, Identity, open_device
 from harness.ratios import ratios_of
 from harness.report.progress import Silent
 from harness.requests import Probe, RunResult
-from harness.types import CaseResult, GpuFacts, GpuProcess, Phases, RunRecord
+from harness.types import CaseResult, RunRecord
 from suites.unit.fake_nvml import HW_THERMAL, IDLE, MIB, POWER_CAP, UUIDS, FakeNvml
 
 IDENTITY = Identity(name="Fake", uuid="GPU-1", memory_bytes=None, persistence=None)
@@ -48,7 +50,7 @@ def timed(changed: int = 0, of: int = 100, **fields: Any) -> list[GpuSample]:
 
 
 def facts(samples: Sequence[GpuSample]) -> GpuFacts:
-    return gpu_facts(samples, PHASES, IDENTITY, "580")
+    return gpu_facts(samples, PHASES, IDENTITY, "580", "")
 
 
 def found(*launches: Sequence[GpuSample]) -> str:
@@ -117,7 +119,8 @@ def test_facts_of_any_samples_are_consistent(samples: list[GpuSample]) -> None:
         assert told.sm_clock_mhz.min <= told.sm_clock_mhz.median <= told.sm_clock_mhz.max
     assert told.foreign_visible or not told.foreign
     assert len({process.pid for process in told.foreign}) == len(told.foreign)
-    assert bool(told.foreign) <= bool(contamination([told]))
+    assert bool(told.foreign) <= bool((*contamination([told]), *remarks([told])))
+    assert (told.samples < 5) <= bool(contamination([told]))
 
 
 def test_a_steady_gpu_is_clean() -> None:
@@ -129,9 +132,25 @@ def test_a_steady_gpu_is_clean() -> None:
     assert told.throttled == {}
 
 
-def test_nothing_watched_is_nothing_found() -> None:
+def test_a_cpu_is_not_watched_and_nothing_is_found() -> None:
     assert contamination([]) == ()
-    assert contamination([facts([])]) == ()
+
+
+@pytest.mark.parametrize(("samples", "bad"), [(0, True), (1, True), (4, True), (5, False)])
+def test_few_samples_of_a_gpu_tell_nothing(samples: int, *, bad: bool) -> None:
+    """A GPU that nobody could read is not a clean one."""
+    text = found(timed(of=samples))
+    assert bool(text) == bad
+    assert (f"the GPU was read {samples} times during the timed inferences" in text) == bad
+
+
+@pytest.mark.parametrize("of", [5, 10, 19, 20, 21, 39])
+def test_one_odd_sample_is_no_contamination(of: int) -> None:
+    """Of fewer than twenty it is more than a twentieth."""
+    assert found(timed(1, of, sm_clock_mhz=1000)) == ""
+    assert found(timed(1, of, throttle_reasons=("power cap",))) == ""
+    assert "unsteady" in found(timed(2, of, sm_clock_mhz=1000))
+    assert "power cap" in found(timed(2, of, throttle_reasons=("power cap",)))
 
 
 @pytest.mark.parametrize(("changed", "bad"), [(5, False), (6, True)])
@@ -175,6 +194,56 @@ def test_a_foreign_process_is_named() -> None:
     assert "process 7" in found(timed(1, foreign=unknown))
 
 
+def beside(pid: int = 7, **fields: Any) -> dict[str, Any]:
+    """The fields of a sample with another process on the GPU."""
+    return {"foreign": (GpuProcess(pid=pid, memory_bytes=64 * MIB),), **fields}
+
+
+OWN = 4711
+
+
+def test_an_idle_context_of_another_process_is_told_and_spoils_nothing() -> None:
+    told = facts(timed(100, **beside(busy_percent={OWN: 97})))
+    assert contamination([told]) == ()
+    assert remarks([told, told]) == ("process 7 held 64 MiB on the GPU, and computed nothing",)
+
+
+def test_a_process_that_computes_spoils_the_times() -> None:
+    told = facts([*timed(), at(1350, **beside(busy_percent={OWN: 80, 7: 15}))])
+    assert contamination([told]) == (
+        "launch 1: process 7 was on the GPU, too, with 64 MiB, and used 15 % of it",
+    )
+    assert remarks([told]) == ()
+
+
+@pytest.mark.parametrize("use", [None, {}, {OWN: 0}, {7: 0}])
+def test_a_driver_that_does_not_tell_of_the_worker_says_nothing_of_others(
+    use: dict[int, int] | None,
+) -> None:
+    """It tells up to a second late: without the worker in the answer it told nothing yet."""
+    told = facts(timed(100, **beside(busy_percent=use)))
+    assert contamination([told]) == ("launch 1: process 7 was on the GPU, too, with 64 MiB",)
+
+
+def test_what_is_told_a_little_later_counts() -> None:
+    late = at(PHASES.sampled_ns + 900_000_000, **beside(busy_percent={OWN: 90, 7: 40}))
+    told = facts([*timed(3, **beside()), late])
+    assert "used 40 % of it" in "".join(contamination([told]))
+
+
+def test_a_gpu_without_clocks_and_reasons_is_told() -> None:
+    told = facts(timed(100, sm_clock_mhz=None, throttle_reasons=None))
+    assert contamination([told]) == ()
+    assert "a slowdown would not show" in "".join(remarks([told]))
+
+
+def test_trouble_is_contamination() -> None:
+    told = replace(facts(timed()), trouble="it was lost: GPU is lost")
+    assert contamination([told]) == (
+        "launch 1: the GPU could not be watched: it was lost: GPU is lost",
+    )
+
+
 def test_where_pids_are_not_visible_nobody_is_foreign() -> None:
     beside = (GpuProcess(pid=7, memory_bytes=64 * MIB),)  # our own worker, by the host's number
     told = facts([replace(s, listed=False, foreign=beside) for s in timed()])
@@ -199,19 +268,82 @@ def test_a_gpu_that_tells_nothing_is_no_contamination() -> None:
     assert contamination([told]) == ()
 
 
+def monitor_of(interval_s: float = 0.001) -> GpuMonitor:
+    return GpuMonitor(lambda: open_device(UUIDS[0]), pid=1, interval_s=interval_s)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_the_monitor_samples_while_it_is_entered(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeNvml().install(monkeypatch)
-    device, _ = open_device()
-    assert device is not None
+    fake = FakeNvml().install(monkeypatch)
     start = time.monotonic_ns()
-    with GpuMonitor(device, pid=1, interval_s=0.001) as monitor:
-        while len(monitor.samples) < 5:
-            time.sleep(0.001)
+    with monitor_of() as monitor:
+        assert monitor.samples  # before what it watches goes on
+        wait_for(lambda: len(monitor.samples) >= 5)
     samples, end = monitor.samples, time.monotonic_ns()
     time.sleep(0.01)
     assert monitor.samples == samples
     times = [start, *(sample.at_ns for sample in samples), end]
     assert times == sorted(times)
+    assert (monitor.trouble, fake.users) == ("", 0)
+
+
+def test_the_monitor_keeps_what_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody thought of must not leave a GPU that looks clean."""
+    fake = FakeNvml().install(monkeypatch)
+
+    def fail() -> None:
+        message = "a bug in the bindings"
+        raise TypeError(message)
+
+    with monitor_of() as monitor:
+        fake.processes = fail
+        wait_for(lambda: bool(monitor.trouble))
+    assert monitor.trouble == "TypeError: a bug in the bindings"
+    assert not monitor.lost
+    assert fake.users == 0
+
+
+def test_a_gpu_that_is_lost_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    with monitor_of() as monitor:
+        fake.lost = True
+        wait_for(lambda: monitor.lost)
+    assert "GPU is lost" in monitor.trouble
+    assert fake.users == 0
+
+
+def test_a_gpu_that_answers_nothing_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    with monitor_of() as monitor:
+        fake.unsupported = {name for name in dir(fake) if name.startswith("nvmlDevice")}
+        wait_for(lambda: bool(monitor.trouble))
+    assert monitor.trouble == "it answers no query of NVML"
+
+
+@pytest.mark.parametrize("when", ["at first", "later"])
+def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    for limit in ("_FIRST_SAMPLE_S", "_LAST_SAMPLE_S"):
+        monkeypatch.setattr(gpu_monitor, limit, 0.05 if when == "at first" else 0.2)
+    hung = threading.Event()
+    fake.hung = hung if when == "at first" else None
+    with monitor_of() as monitor:
+        fake.hung = hung
+        time.sleep(0.02)
+    assert "is the driver hung?" in monitor.trouble
+    hung.set()
+
+
+def test_what_was_never_read_is_no_clean_gpu() -> None:
+    told = GpuWatch(UUIDS[0]).facts()
+    assert (told.uuid, told.samples) == (UUIDS[0], 0)
+    assert "could not be watched" in "".join(contamination([told]))
 
 
 class Gpu:
@@ -223,8 +355,16 @@ class Gpu:
         self.precision = ""  # contaminate that one alone
         self.bits = 0
         self.hidden = False
+        self.lost_from: int | None = None  # the reading from which on it is lost
+        self._readings = 0
+
+    def use(self, percent: int) -> None:
+        """What the worker uses of it, as the driver tells."""
+        self.nvml.use = {1: percent}
 
     def processes(self) -> list[tuple[int, int]]:
+        self._readings += 1
+        self.nvml.lost = self.lost_from is not None and self._readings > self.lost_from
         return [] if self.pid is None or self.hidden else [(self.pid, 100 * MIB)]
 
     def run_job(
@@ -348,13 +488,39 @@ def test_an_engine_that_lies_is_failed_even_when_throttled(
     assert pipeline.exit_code(result) == EXIT_FAILED
 
 
-def test_a_gpu_that_cannot_be_read_fails_nothing(gpu: Gpu, config: RunConfig) -> None:
+def test_a_gpu_that_cannot_be_read_makes_the_case_inconclusive(gpu: Gpu, config: RunConfig) -> None:
+    """It once failed nothing, and a GPU that had stopped to answer passed as a clean one."""
     gpu.nvml.driver_loaded = False
     result, rows = bench(replace(config, precisions=("fp32",), launches=1))
+    assert pipeline.exit_code(result) == EXIT_INCONCLUSIVE
+    row = rows["fp32"]
+    assert "the GPU could not be watched: no NVIDIA driver" in (row.reason or "")
+    assert row.latency_ms is not None  # measured all the same, for who wants to see it
+    assert [facts.samples for facts in row.gpu] == [0]
+    assert row.memory_bytes is None
+    assert row.host_memory_bytes is not None
+    assert result.environment.gpu == "none"  # what the probe calls it
+
+
+def test_an_idle_context_beside_a_case_is_told(gpu: Gpu, config: RunConfig) -> None:
+    gpu.nvml.processes = lambda: [*gpu.processes(), (FOREIGN_PID, 5 * MIB)]
+    gpu.use(97)
+    result, rows = bench(replace(config, precisions=("fp32",), launches=1))
+    assert rows["fp32"].status == "ok"
+    assert any("computed nothing" in words for words in rows["fp32"].warnings)
     assert pipeline.exit_code(result) == EXIT_PASS
-    assert rows["fp32"].gpu == ()
-    assert rows["fp32"].memory_bytes is None
-    assert rows["fp32"].host_memory_bytes is not None
+
+
+@pytest.mark.parametrize("fault", ["", "fp32=exit"])
+def test_a_gpu_that_is_lost_in_the_middle_is_told(
+    gpu: Gpu, config: RunConfig, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("VOXGATE_FAKE_FAULT", fault)
+    gpu.lost_from = 3
+    _, rows = bench(replace(config, precisions=("fp32",), launches=1))
+    row = rows["fp32"]
+    assert row.status == ("failed" if fault else "inconclusive")
+    assert "GPU is lost" in (row.error or row.reason or "")
 
 
 def test_a_lost_worker_leaves_no_user_of_the_library(
@@ -367,10 +533,10 @@ def test_a_lost_worker_leaves_no_user_of_the_library(
 
 
 def test_a_cpu_launch_is_not_watched(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(accelerator: str) -> None:
-        raise AssertionError(accelerator)
+    def refuse(*watched: object) -> None:
+        raise AssertionError(watched)
 
-    monkeypatch.setattr(pipeline, "GpuWatch", refuse)
+    monkeypatch.setattr(pipeline, "run_watched", refuse)
     result, rows = bench(replace(config, precisions=("fp32",), launches=1))
     assert pipeline.exit_code(result) == EXIT_PASS
     row = rows["fp32"]

@@ -461,3 +461,13 @@ def test_an_accepted_engine_is_what_the_next_gate_compares_with(
     accepted = script(monkeypatch, *[1.0] * 9)  # six of them are the self-test
     assert replace(site, run=sites("int8=other").run).gate_one().outcome == "pass"
     assert accepted == [site.engine] * 9
+
+
+def test_memory_that_was_not_measured_now_is_inconclusive(site_of: Sites) -> None:
+    """A GPU that NVML lost has no memory figure; the baseline's must not go unjudged for that."""
+    site = site_of("")
+    rows = tuple(replace(row, memory_bytes=None) for row in site.run.cases)
+    case = replace(site, run=replace(site.run, cases=rows)).gate_one()
+    assert outcomes(case)["memory"] == "inconclusive"
+    assert case.outcome == "inconclusive"
+    assert "the baseline has it" in of(case, "memory").words

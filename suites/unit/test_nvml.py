@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 
 import pytest
 
-from harness.environment import read_environment
-from harness.nvml import Device, open_device, read_driver
+from harness import environment, nvml
+from harness.environment import gpu_identity, read_environment
+from harness.errors import HarnessError
+from harness.gpu_facts import settings
+from harness.nvml import Device, GpuLostError, open_device, read_driver
+from harness.requests import Probe
 from suites.unit.fake_nvml import (
     BRAKE,
     CLOCKS_SET,
     HW_THERMAL,
     IDLE,
     MIB,
+    MIG_UUID,
+    MPS_SERVER_PID,
     POWER_CAP,
     SLOWDOWN,
     SW_THERMAL,
@@ -26,8 +34,8 @@ from suites.unit.fake_nvml import (
 OWN, FOREIGN = 2**22 + 1, 2**22 + 2  # above any pid of Linux
 
 
-def opened(index: int = 0, uuid: str = "") -> Device:
-    device, reason = open_device(index, uuid)
+def opened(accelerator: str = UUIDS[0]) -> Device:
+    device, reason = open_device(accelerator)
     assert device is not None, reason
     return device
 
@@ -166,46 +174,138 @@ def test_a_gpu_that_does_not_tell_its_throttling_is_not_called_steady(
 
 
 @pytest.mark.parametrize(
-    ("visible", "index", "uuid"),
+    ("visible", "uuid"),
     [
-        (None, 0, UUIDS[0]),
-        (None, 1, UUIDS[1]),
-        ("1", 0, UUIDS[1]),
-        ("1,0", 1, UUIDS[0]),
-        (" 1 , 0", 0, UUIDS[1]),
-        (UUIDS[1], 0, UUIDS[1]),
-        ("GPU-bbbb", 0, UUIDS[1]),
+        (None, UUIDS[0]),
+        ("0", UUIDS[0]),
+        ("1", UUIDS[1]),
+        ("1,0", UUIDS[1]),
+        (" 1 , 0", UUIDS[1]),
+        (UUIDS[1], UUIDS[1]),
+        ("GPU-bbbb", UUIDS[1]),
+        (MIG_UUID, MIG_UUID),
     ],
 )
-def test_visible_devices_are_honoured(
-    monkeypatch: pytest.MonkeyPatch, visible: str | None, index: int, uuid: str
+@pytest.mark.parametrize("accelerator", ["", "cuda"])
+def test_without_a_uuid_it_is_the_first_that_cuda_may_use(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, uuid: str, accelerator: str
 ) -> None:
     FakeNvml().install(monkeypatch)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert opened(index).identity().uuid == uuid
+    assert opened(accelerator).identity().uuid == uuid
 
 
-@pytest.mark.parametrize("visible", ["", "-1", "0", "1,7", "0,GPU-cccc", "0,MIG-1"])
+@pytest.mark.parametrize("visible", ["", "-1", "7", "GPU-cccc", "MIG-1"])
 def test_a_hidden_device_is_absent_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, visible: str
 ) -> None:
     fake = FakeNvml().install(monkeypatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    device, reason = open_device(1)
+    device, reason = open_device()
     assert device is None
-    assert reason
+    assert "no GPU" in reason
     assert fake.users == 0
 
 
-def test_a_uuid_goes_before_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeNvml().install(monkeypatch)
-    assert opened(uuid=UUIDS[1]).identity().uuid == UUIDS[1]
-    assert opened(uuid="cuda").identity().uuid == UUIDS[0]
-    assert opened(uuid="GPU-unknown").identity().uuid == UUIDS[0]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert opened(uuid=UUIDS[0]).identity().uuid == UUIDS[0]
-    assert opened(uuid="cuda").identity().uuid == UUIDS[1]
+def test_of_several_kinds_none_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's first is the fastest, NVML's the one in the lowest slot."""
+    fake = FakeNvml().install(monkeypatch)
+    device, reason = open_device("cuda")
+    assert device is None
+    assert "several kinds of GPUs" in reason
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # CUDA's number, whatever that is
+    assert open_device("cuda")[0] is None
+    fake.names = ("Fake", "Fake")
+    assert opened("cuda").identity().uuid == UUIDS[1]
+
+
+@pytest.mark.parametrize("uuid", ["GPU-unknown", "MIG-unknown", "GPU-"])
+def test_another_gpu_is_never_taken_for_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, uuid: str
+) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    assert opened(UUIDS[1]).identity().uuid == UUIDS[1]
+    device, reason = open_device(uuid)
+    assert device is None
+    assert uuid in reason
+    assert fake.users == 1
+
+
+@pytest.mark.parametrize("name", [MIG_UUID, MIG_UUID.replace("MIG", "GPU")])
+def test_a_slice_is_found_and_not_taken_for_its_gpu(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """PyTorch tells a slice's UUID, and not that it is a slice's."""
+    FakeNvml(processes=[(OWN, MIB)]).install(monkeypatch)
+    identity = opened(name).identity()
+    assert (identity.name, identity.uuid, identity.mig) == ("Fake slice", MIG_UUID, True)
+    sample = opened(name).read(OWN)
+    # Clocks, heat and power are those of the whole GPU, which a slice has none of.
+    assert (sample.sm_clock_mhz, sample.temperature_c, sample.power_w) == (1980, 41, 250.501)
+    assert sample.throttle_reasons == ()
+    assert sample.process_bytes == MIB
+
+
+def test_how_a_gpu_is_set_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    assert settings(opened().identity()) == "power cap 700 W, ECC on, MIG off, MPS off"
+    fake.clients = [(OWN, MIB)]
+    fake.unsupported = {"nvmlDeviceGetEccMode", "nvmlDeviceGetMigMode"}
+    assert settings(opened().identity()) == "power cap 700 W, MPS on"
+    fake.unsupported |= {
+        "nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+    }  # fmt: skip
+    assert settings(opened().identity()) == ""
+
+
+def test_a_client_of_mps_is_the_worker_and_its_server_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = (MPS_SERVER_PID, 30 * MIB)
+    fake = FakeNvml(processes=[server], clients=[(OWN, 500 * MIB)]).install(monkeypatch)
+    sample = opened().read(OWN)
+    assert (sample.listed, sample.process_bytes, sample.foreign) == (True, 500 * MIB, ())
+    fake.clients = [(OWN, 500 * MIB), (FOREIGN, MIB)]
+    assert [process.pid for process in opened().read(OWN).foreign] == [FOREIGN]
+
+
+def test_what_processes_use_is_asked_where_one_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml(processes=[(OWN, MIB)], use={OWN: 97}).install(monkeypatch)
+    device = opened()
+    assert device.read(OWN).busy_percent is None
+    fake.processes = [(OWN, MIB), (FOREIGN, MIB)]
+    assert device.read(OWN).busy_percent == {OWN: 97}
+    fake.use = {}
+    assert device.read(OWN).busy_percent is None
+    fake.use = None
+    assert device.read(OWN).busy_percent is None
+
+
+def test_a_lost_gpu_is_no_silent_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    device = opened()
+    fake.lost = True
+    with pytest.raises(GpuLostError, match="GPU is lost"):
+        device.read(OWN)
+    assert "lost" in read_driver().reason
+
+
+def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml(hung=threading.Event()).install(monkeypatch)
+    monkeypatch.setattr(nvml, "_ANSWER_S", 0.05)
+    assert "is the driver hung?" in read_driver().reason
+    assert fake.hung is not None
+    fake.hung.set()
+
+
+def test_a_gpu_that_answers_nothing_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml().install(monkeypatch)
+    assert opened().read(OWN).says_something
+    device = opened()
+    fake.unsupported = {name for name in dir(fake) if name.startswith("nvmlDevice")}
+    assert not device.read(OWN).says_something
 
 
 def test_a_closed_device_leaves_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +318,7 @@ def test_a_closed_device_leaves_no_user(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_driver_and_every_gpu_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeNvml().install(monkeypatch)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    driver = read_driver()
+    driver = read_driver(UUIDS[1])
     assert (driver.version, driver.cuda, driver.reason) == ("580.1", "13.2", "")
     assert [gpu.name for gpu in driver.gpus] == ["Fake 0", "Fake 1"]
     assert [gpu.persistence for gpu in driver.gpus] == [True, False]
@@ -239,8 +338,37 @@ def test_pids_are_visible_when_they_exist_here(
     assert read_driver().pids_visible is visible
 
 
+PROBE = Probe(available=True, version="10.3", device="as the runtime says", accelerator=UUIDS[1])
+
+
 def test_the_environment_has_the_gpu_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML's first GPU may be another one than CUDA's: a workstation's small one."""
     FakeNvml().install(monkeypatch)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    found = read_environment(1, {})
-    assert (found.gpu, found.driver, found.cuda) == ("Fake 1", "580.1", "13.2")
+    broken = HarnessError("broken")
+    cpu = Probe(available=True, version="2026", device="CPU")
+    missing = Probe(available=False, reason="not here")
+    found = read_environment(
+        1, {"a": broken, "openvino": cpu, "missing": missing, "tensorrt": PROBE}
+    )
+    assert (found.gpu, found.gpu_uuid) == ("Fake 1", UUIDS[1])
+    assert (found.driver, found.cuda) == ("580.1", "13.2")
+    assert found.gpu_settings == "power cap 700 W, ECC on, MIG on, MPS off"
+    assert found.backends == {"openvino": "2026", "tensorrt": "10.3"}
+
+
+def test_an_engine_is_bound_to_the_gpu_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeNvml().install(monkeypatch)
+    environment._driver_of.cache_clear()
+    assert gpu_identity(PROBE) == ("Fake 1", "580.1", "13.2")
+    environment._driver_of.cache_clear()
+
+
+def test_without_nvml_the_gpu_has_the_runtimes_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container without the driver's utilities: a key without a GPU would fit every GPU."""
+    FakeNvml(driver_loaded=False).install(monkeypatch)
+    environment._driver_of.cache_clear()
+    assert gpu_identity(PROBE) == ("as the runtime says", None, None)
+    environment._driver_of.cache_clear()
+    assert read_environment(1, {"tensorrt": PROBE}).gpu == "as the runtime says"
+    cpu = replace(PROBE, accelerator="")
+    assert read_environment(1, {"tensorrt": cpu}).gpu is None

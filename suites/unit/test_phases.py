@@ -15,6 +15,7 @@ from harness.stages import latency
 TASK = "phantom-mini"
 OPTIONS = EngineOptions(precision="fp32", threads=1, model="unet", task=TASK, classes=4)
 LIMITS = Limits(seconds=60)
+UUID = "12345678-1234-5678-1234-567812345678"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_pytorch_makes_a_context_where_cuda_is(monkeypatch: pytest.MonkeyPatch) 
         is_available=lambda: bool(asked),
         synchronize=lambda: asked.append("synchronize"),
         get_device_name=lambda: "a GPU",
-        get_device_properties=lambda _: SimpleNamespace(uuid="1234-56"),
+        get_device_properties=lambda _: SimpleNamespace(uuid=UUID),
     )
     fake = SimpleNamespace(
         __version__="2", cuda=cuda, zeros=lambda *_, device: asked.append(device)
@@ -107,4 +108,4 @@ def test_pytorch_makes_a_context_where_cuda_is(monkeypatch: pytest.MonkeyPatch) 
     asked.append("CUDA is there")
     assert backend.create_context(OPTIONS) is True
     assert asked[1:] == ["cuda", "synchronize"]
-    assert (backend.probe().device, backend.probe().accelerator) == ("a GPU", "GPU-1234-56")
+    assert (backend.probe().device, backend.probe().accelerator) == ("a GPU", f"GPU-{UUID}")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness import record
 from harness.errors import ArtifactError
+from harness.gpu_records import GpuFacts, GpuProcess, Span
 from harness.provenance import Calibration, PatchInfo
 from harness.types import (
     CaseResult,
@@ -22,15 +23,12 @@ from harness.types import (
     Dice,
     Environment,
     ExecutedLayer,
-    GpuFacts,
-    GpuProcess,
     Latency,
     Launch,
     Memory,
     Ratios,
     RunRecord,
     Share,
-    Span,
     Timing,
 )
 

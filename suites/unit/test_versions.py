@@ -187,8 +187,8 @@ class Keys:
     def __init__(self) -> None:
         self.inputs: list[Any] = []
 
-    def get_or_make(self, kind: str, inputs: Any, *rest: Any) -> Any:
-        del kind, rest
+    def get_or_make(self, kind: str, inputs: Any, *rest: Any, reusable: Any = None) -> Any:
+        del kind, rest, reusable
         self.inputs.append(inputs)
         return SimpleNamespace()
 
@@ -221,7 +221,7 @@ def test_an_engine_belongs_to_the_versions_of_its_interpreter(
 def test_a_plan_belongs_to_its_gpu_and_driver(
     fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "gpu_identity", lambda: ("H200", "570.1", "12.8"))
+    monkeypatch.setattr(artifacts, "gpu_identity", lambda _: ("H200", "570.1", "12.8"))
     probe = Probe(available=True, version="11.4.0.106")
     monkeypatch.setattr(Workshop, "probe", lambda *_: probe)
     (found,) = keys(fake_config, "tensorrt", ("11.4",), monkeypatch)
