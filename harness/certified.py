@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness import backends
 from harness.adapted_graphs import adapted
@@ -10,7 +10,14 @@ from harness.artifacts import Workshop
 from harness.certificate import Rivals, certify, refuse_float, refuse_int8
 from harness.expectations import required_int8_macs
 from harness.ratios import quotient, ratios_of
-from harness.types import FLOAT_PRECISIONS, INT8_PRECISIONS, CaseId, CaseResult
+from harness.types import (
+    FLOAT_PRECISIONS,
+    HALF_PRECISIONS,
+    INT8_PRECISIONS,
+    CaseId,
+    CaseResult,
+    Precision,
+)
 
 _MEASURED = {"ok", "inconclusive"}
 
@@ -49,15 +56,27 @@ def _rivals(row: CaseResult, rows: Sequence[CaseResult]) -> Rivals:
     """What else was measured of the same network on the same runtime, beyond doubt."""
     spec = backends.get(row.backend)
     beside = [r for r in rows if (r.model, r.backend, r.status) == (row.model, row.backend, "ok")]
-    floats = FLOAT_PRECISIONS & set(spec.default_precisions) - {r.precision for r in beside}
     fake = next((r.latency_ms for r in beside if r.precision == "fake-int8"), None)
     ours = row.latency_ms if row.status == "ok" else None
     return Rivals(
         fp32=next((r for r in ratios_of(beside) if r.precision == row.precision), None),
-        unmeasured=tuple(p for p in spec.default_precisions if p in floats - {"fp32"}),
+        unmeasured=_unmeasured(spec.default_precisions, {r.precision for r in beside}),
         fake=quotient(fake.median if fake else None, ours.median if ours else None),
         has_fake="fake-int8" in spec.sources,
     )
+
+
+def _unmeasured(
+    defaults: Sequence[Precision], measured: Collection[Precision]
+) -> tuple[Precision, ...]:
+    """Float engines that could be faster than those measured; FP32 has a finding of its own.
+
+    With one in half precision nothing is missing: no other float engine does less work.
+    """
+    floats = FLOAT_PRECISIONS - {"fp32", *measured}
+    if not HALF_PRECISIONS.isdisjoint(measured):
+        return ()
+    return tuple(precision for precision in defaults if precision in floats)
 
 
 def _quantized_macs(case: CaseId, workshop: Workshop) -> float | None:

@@ -23,6 +23,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 INT8_PRECISIONS: frozenset[Precision] = frozenset({"int8", "int8-fp16"})
 # Those computed in float: what INT8 is an alternative to.
 FLOAT_PRECISIONS: frozenset[Precision] = frozenset({"fp32", "tf32", "fp16", "bf16"})
+HALF_PRECISIONS: frozenset[Precision] = frozenset({"fp16", "bf16"})
 # Those computed in float with rounded values: their size and time are a float engine's.
 SIMULATED_PRECISIONS: frozenset[Precision] = frozenset(
     {"fake-int8", "fake-int4", "fake-int4-int8", "fake-int4-int4", "fake-fp8"}
