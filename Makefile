@@ -1,13 +1,16 @@
 # Two commands: make bench, make test; make bench-quantizers compares quantizers, make bench-gate the
-# rules that tell a slower engine. All install what they need into .venv first.
+# rules that tell a slower engine. All install what they need into .venv first; a GPU's runtimes are
+# extras of pyproject.toml: make bench EXTRAS=tensorrt ARGS="--backend tensorrt --models paper".
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+EXTRAS ?=
 # Every real runtime that constraints.txt installs; a missing one is red, not skipped.
 BACKENDS ?= openvino,onnxruntime,pytorch
 # What a push is tested with; a nightly run takes a set, MODELS=default or MODELS=paper, or names.
 MODELS ?= unet
-INSTALLED := $(VENV)/.installed
+comma := ,
+INSTALLED := $(VENV)/.installed$(addprefix -,$(subst $(comma),-,$(EXTRAS)))
 PYTEST := $(VENV)/bin/python -m pytest --timeout 1200
 PIPELINE = --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2
 # The slowest files first, so that none of them is left for one process at the end.
@@ -51,7 +54,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		|| { echo "python3 cannot make virtual environments here; install its venv package"; exit 1; }
 	@echo "installing into $(VENV); the first time this takes a minute or more"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[dev]"
+		--constraint constraints.txt --editable ".[dev$(addprefix $(comma),$(EXTRAS))]"
 	@touch $@
 
 # One wheel a line: two versions of one package are no single set of requirements.

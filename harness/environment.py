@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import psutil
-
 from harness import installed
 from harness.errors import HarnessError
 from harness.gpu_facts import settings
@@ -42,6 +40,8 @@ def read_environment(threads: int, probes: Mapping[str, Probe | HarnessError]) -
     ``probes`` are what backends said of themselves, by name. The GPU is that of the first that runs on
     one; of a machine where none does, the one that CUDA would use.
     """
+    import psutil  # workers import this module, too, and need not have it
+
     found = {name: p for name, p in probes.items() if isinstance(p, Probe) and p.available}
     probe = next((p for p in found.values() if p.accelerator), None)
     nvidia = read_driver(probe.accelerator if probe else "")

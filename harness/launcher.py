@@ -72,8 +72,8 @@ def run_job(
         HarnessError: whatever the job itself raised, by its class.
     """
     question = msgspec.json.encode({"job": job.name, "request": request})
-    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as answers:
-        process = _start(python, job.name, log, answers)
+    with _scratch() as folder, tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as answers:
+        process = _start(python, job.name, folder, log, answers)
         try:
             with watch(process.pid) if watch else contextlib.nullcontext():
                 _ask(process, question)
@@ -83,7 +83,14 @@ def run_job(
         return _take(job, process.returncode, _content(answers), log)
 
 
-def _start(python: str, name: str, log: IO[bytes], answers: IO[bytes]) -> subprocess.Popen[bytes]:
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Where a worker and what it starts keep temporary files: they are gone even if it was killed."""
+    return tempfile.TemporaryDirectory(prefix="voxgate-worker-", ignore_cleanup_errors=True)
+
+
+def _start(
+    python: str, name: str, folder: str, log: IO[bytes], answers: IO[bytes]
+) -> subprocess.Popen[bytes]:
     """A fresh interpreter in a session of its own, so that Ctrl-C reaches the parent alone."""
     try:
         return subprocess.Popen(
@@ -92,7 +99,7 @@ def _start(python: str, name: str, log: IO[bytes], answers: IO[bytes]) -> subpro
             stdout=answers,
             stderr=log,
             start_new_session=True,
-            env=worker_environment(python),
+            env=(worker_environment(python) or dict(os.environ)) | {"TMPDIR": folder},
         )
     except OSError as error:
         msg = f"the {name} worker could not be started: {error}"

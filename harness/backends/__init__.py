@@ -65,6 +65,31 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
     )
 
 
+def _pytorch(name: str, title: str) -> BackendSpec:
+    """Eager and compiled PyTorch differ in the module that loads an engine."""
+    module = name.replace("-", "_")
+    files = dict.fromkeys((f"backends/{module}.py", "backends/pytorch.py", "backends/cuda.py"))
+    return BackendSpec(
+        name=name,
+        title=title,
+        module=f"harness.backends.{module}",
+        sources={"fp32": "weights", "tf32": "weights", "fp16": "weights", "bf16": "weights"},
+        default_precisions=("fp32",),  # which runs on a CPU, too
+        default_quantizer=None,
+        formats=(),
+        packages=("torch", "monai"),
+        files=tuple(files),
+        install="pip install torch",
+        modules={name: name for name in ("torch", "monai", "einops", "safetensors")},
+        reasons={
+            "int8": "it is the float reference here; use the openvino backend",
+            "int8-fp16": "it is the float reference here; use the tensorrt backend",
+            "fake-int8": "it is the float reference here; use openvino or onnxruntime",
+            **_no_simulation("it is the float reference here"),
+        },
+    )
+
+
 BACKENDS: dict[str, BackendSpec] = {
     spec.name: spec
     for spec in (
@@ -106,26 +131,8 @@ BACKENDS: dict[str, BackendSpec] = {
                 "fp16": _NO_FP16_CPU,
             },
         ),
-        BackendSpec(
-            name="pytorch",
-            title="PyTorch",
-            module="harness.backends.pytorch",
-            sources={"fp32": "weights"},
-            default_precisions=("fp32",),
-            default_quantizer=None,
-            formats=(),
-            packages=("torch", "monai"),
-            files=("backends/pytorch.py", "backends/cuda.py"),
-            install="pip install torch",
-            modules={name: name for name in ("torch", "monai", "einops", "safetensors")},
-            reasons={
-                "int8": "it is the float reference here; use the openvino backend",
-                "fake-int8": "it is the float reference here; use openvino or onnxruntime",
-                "bf16": "it is the fp32 reference here; use the openvino backend",
-                "fp16": "it is the fp32 reference here",
-                **_no_simulation("it is the float reference here"),
-            },
-        ),
+        _pytorch("pytorch", "PyTorch"),
+        _pytorch("pytorch-compile", "PyTorch, compiled"),
         _tensorrt(
             name="tensorrt",
             title="TensorRT",

@@ -199,7 +199,7 @@ def test_require_tells_the_kinds_of_unavailability_apart() -> None:
 def test_a_missing_sdk_is_unavailable_with_what_to_install(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = {"pytorch": "torch"}.get(name, name)
+    module = {"pytorch": "torch", "pytorch-compile": "torch"}.get(name, name)
     monkeypatch.setitem(__import__("sys").modules, module, None)
     probe = backends.load(name).probe()
     assert not probe.available

@@ -73,6 +73,22 @@ def test_a_probe_answers() -> None:
     assert probe == Probe(available=True, version="1", device="none")
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_worker_leaves_in_its_temporary_folder_ends_with_it(
+    killed: bool, tmp_path: Path  # noqa: FBT001
+) -> None:  # fmt: skip
+    python = tmp_path / "python3"
+    then = "sleep 60" if killed else f'exec "{sys.executable}" "$@"'
+    python.write_text(f'#!/bin/sh\necho left > "$TMPDIR/left"\necho "$TMPDIR" > {tmp_path}/where\n{then}\n')  # fmt: skip
+    python.chmod(0o755)
+    expected = pytest.raises(WorkerTimeoutError) if killed else contextlib.nullcontext()
+    with expected:
+        run_job(jobs.PROBE, ProbeRequest(backend="fake"), Limits(seconds=2 if killed else 60), str(python))  # fmt: skip
+    folder = Path((tmp_path / "where").read_text().strip())
+    assert folder.name.startswith("voxgate-worker-")
+    assert not folder.exists()
+
+
 def test_an_error_keeps_its_class_and_words() -> None:
     with pytest.raises(UsageError, match="unknown backend 'nosuch'"):
         run_job(jobs.PROBE, ProbeRequest(backend="nosuch"), Limits(seconds=60))
@@ -179,10 +195,10 @@ def test_an_interpreter_without_the_harness_is_a_crash_with_its_words(tmp_path: 
 
 
 HANGING = """
-import os, sys, time
+import os, sys, tempfile, time
 from harness import launcher
 with open(os.devnull, "wb") as sink:
-    process = launcher._start(sys.executable, "probe", sink, sink)
+    process = launcher._start(sys.executable, "probe", tempfile.gettempdir(), sink, sink)
     print(process.pid, flush=True)
     time.sleep(60)
 """

@@ -96,6 +96,7 @@ def test_pytorch_makes_a_context_where_cuda_is(monkeypatch: pytest.MonkeyPatch) 
         is_available=lambda: bool(asked),
         synchronize=lambda: asked.append("synchronize"),
         get_device_name=lambda: "a GPU",
+        get_device_capability=lambda _: (9, 0),
         get_device_properties=lambda _: SimpleNamespace(uuid=UUID),
     )
     fake = SimpleNamespace(

@@ -85,7 +85,7 @@ def test_cpu_runtimes_have_them_and_nobody_builds_them_unasked(precision: Precis
 
 
 @pytest.mark.parametrize("precision", PROJECTED)
-@pytest.mark.parametrize("name", ["pytorch", "tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("name", ["pytorch", "pytorch-compile", "tensorrt", "tensorrt-rtx"])
 def test_other_runtimes_say_why_not_and_where(name: str, precision: Precision) -> None:
     with pytest.raises(UnavailableError, match=f"cannot build {precision}: it .*; simulate it with openvino"):  # fmt: skip
         backends.require(name, precision, Probe(available=True))
