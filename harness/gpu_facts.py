@@ -14,6 +14,10 @@ from harness.types import Memory, MemoryScope
 _TOLERATED = 0.05
 _LEAST_ODD = 2
 _SAME_CLOCK = 0.10
+# Fast engines reach a card's power cap by themselves, launch after launch; the driver then lowers the
+# clock by a step or two. Only a clock that moved by more than the gate's tolerance spoils a time.
+_CAP = "power cap"
+_CLOCK_AT_CAP = 0.03
 
 # With fewer samples nobody knows what happened meanwhile.
 _LEAST_SAMPLES = 5
@@ -127,11 +131,27 @@ def remarks(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
     silent = [facts for facts in launches if facts.samples and _tells_no_slowdown(facts)]
     return (
         *sorted(idle),
+        *_at_the_cap(launches),
         *(
             ["the GPU tells neither clocks nor throttling: a slowdown would not show"]
             if silent
             else []
         ),
+    )
+
+
+def _at_the_cap(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
+    shares = [
+        facts.throttled.get(_CAP, 0.0)
+        for facts in launches
+        if facts.throttled and _kept_its_clock(facts)
+    ]
+    highest = max(shares, default=0.0)
+    if highest <= _TOLERATED:
+        return ()
+    return (
+        f"the GPU was at its power cap in up to {highest:.0%} of a launch's samples, with its clock "
+        f"within {_CLOCK_AT_CAP:.0%}: that is how fast this engine is on this card",
     )
 
 
@@ -154,7 +174,7 @@ def _unsteadiness(facts: GpuFacts) -> tuple[str, ...]:
     found = [
         f"{reason} in {share:.0%} of {facts.samples} samples"
         for reason, share in (facts.throttled or {}).items()
-        if _too_many(share, facts.samples)
+        if _too_many(share, facts.samples) and not (reason == _CAP and _kept_its_clock(facts))
     ]
     if facts.sm_clock_mhz and _too_many(facts.unsteady or 0.0, facts.samples):
         clock = facts.sm_clock_mhz
@@ -163,6 +183,11 @@ def _unsteadiness(facts: GpuFacts) -> tuple[str, ...]:
             f"{facts.unsteady:.0%} of {facts.samples} samples"
         )
     return tuple(found)
+
+
+def _kept_its_clock(facts: GpuFacts) -> bool:
+    clock = facts.sm_clock_mhz
+    return clock is not None and clock.max - clock.min <= _CLOCK_AT_CAP * clock.max
 
 
 def _too_many(share: float, samples: int) -> bool:
