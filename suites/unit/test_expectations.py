@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness import backends, expectations, models
+from harness.certificate import Rivals, certify, refuse_float
 from harness.report.paper import PaperRow, read_paper
 from harness.types import CaseResult, Coverage, Share
+from suites import test_real_int8 as suite
 
 VNNI = ("avx2", "avx512_vnni")
 PAPER = read_paper()
@@ -103,3 +107,53 @@ def test_an_engine_is_whole_by_the_share_of_its_certificate(
         int8_coverage=Coverage(by_count=share, by_macs=share) if int8 is not None else None,
     )
     assert expectations.is_whole(row) is whole
+
+
+# --- what the suites make of it --------------------------------------------------------------------
+
+
+def real(backend: str, share: float, **changes: object) -> CaseResult:
+    """An INT8 row with its certificate, as a run leaves it."""
+    shares = Share(int8=share, float=1 - share, unmapped=0.0)
+    row = CaseResult(
+        model="unet",
+        task="mni152",
+        backend=backend,
+        precision="int8",
+        status="ok",
+        int8_coverage=Coverage(by_count=shares, by_macs=shares, float_nodes=("conv_1",)),
+    )
+    certificate = certify(
+        row,
+        required_int8_macs=expectations.required_int8_macs(backend, "unet"),
+        quantize_nodes=40,
+        rivals=Rivals(has_fake=False),
+    )
+    return replace(refuse_float(row, certificate), **changes)  # type: ignore[arg-type]
+
+
+def test_a_partly_int8_engine_of_tensorrt_is_skipped_with_its_findings() -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"promises no certificate: .*67\.2%.* conv_1"):
+        suite.test_certificate_is_granted(real("tensorrt", 0.672))
+    suite.test_int8_covers_the_network(real("tensorrt", 0.672))
+
+
+def test_it_is_red_below_the_share_that_its_network_was_seen_to_reach() -> None:
+    with pytest.raises(AssertionError):
+        suite.test_int8_covers_the_network(real("tensorrt", 0.5))
+
+
+@pytest.mark.parametrize(
+    ("backend", "share", "changes"),
+    [
+        ("openvino", 0.90, {}),  # it promises certificates
+        ("tensorrt", 0.05, {}),  # no int8 engine: the case has failed
+        ("tensorrt", 0.672, {"certificate": None}),
+        ("tensorrt", 0.672, {"status": "inconclusive"}),
+    ],
+)
+def test_what_has_no_certificate_is_red(
+    backend: str, share: float, changes: dict[str, object]
+) -> None:
+    with pytest.raises(AssertionError):
+        suite.test_certificate_is_granted(real(backend, share, **changes))
