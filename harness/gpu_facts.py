@@ -149,10 +149,11 @@ def _at_the_cap(launches: Sequence[GpuFacts]) -> tuple[str, ...]:
     highest = max(shares, default=0.0)
     if highest <= _TOLERATED:
         return ()
-    return (
+    text = (
         f"the GPU was at its power cap in up to {highest:.0%} of a launch's samples, with its clock "
-        f"within {_CLOCK_AT_CAP:.0%}: that is how fast this engine is on this card",
+        f"within {_CLOCK_AT_CAP:.0%}: that is how fast this engine is on this card"
     )
+    return (text,)
 
 
 def settings(facts: GpuFacts | Identity) -> str:

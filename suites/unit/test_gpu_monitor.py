@@ -150,7 +150,9 @@ def test_one_odd_sample_is_no_contamination(of: int) -> None:
     assert found(timed(1, of, sm_clock_mhz=1000)) == ""
     assert found(timed(1, of, throttle_reasons=("hardware thermal slowdown",))) == ""
     assert "unsteady" in found(timed(2, of, sm_clock_mhz=1000))
-    assert "hardware thermal slowdown" in found(timed(2, of, throttle_reasons=("hardware thermal slowdown",)))
+    assert "hardware thermal slowdown" in found(
+        timed(2, of, throttle_reasons=("hardware thermal slowdown",))
+    )
 
 
 @pytest.mark.parametrize(("changed", "bad"), [(5, False), (6, True)])
