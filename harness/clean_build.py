@@ -56,18 +56,19 @@ def disturbances(built: Built) -> tuple[str, ...]:
 
 
 def _undisturbed(
-    build: Callable[[Watch], Built], accelerator: str, again: Callable[[str], None]
+    build: Callable[[Watch], Built],
+    accelerator: str,
+    again: Callable[[str], None],
+    attempts: int = _ATTEMPTS,
 ) -> Built:
-    for attempt in range(_ATTEMPTS):
-        built, watch = run_watched(build, accelerator)
-        facts = watch.facts()
-        others = disturbance(facts)
-        if not others and not facts.trouble:
-            timing_cache.keep(built.timing_cache)
-        else:
-            timing_cache.drop(built.timing_cache)
-        if not others:
-            break
-        if attempt + 1 < _ATTEMPTS:
-            again(others[0])
+    built, watch = run_watched(build, accelerator)
+    facts = watch.facts()
+    others = disturbance(facts)
+    if others or facts.trouble:
+        timing_cache.drop(built.timing_cache)
+    else:
+        timing_cache.keep(built.timing_cache)
+    if others and attempts > 1:
+        again(others[0])
+        return _undisturbed(build, accelerator, again, attempts - 1)
     return replace(built, timing_cache=None, disturbed=others, unwatched=facts.trouble)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import jobs, layout
+from harness import jobs, layout, timing_cache
 from harness.adapting import AdaptRequest, GraphNeeds, Site, SitesRequest
 from harness.errors import BuildError
 from harness.graph_needs import VERSIONED
@@ -79,9 +79,10 @@ class _Trial:
                 self._request, source=source, folder=folder, lint=False, options=options
             )
             try:
-                run_job(jobs.BUILD, again, self._workshop.limits, self._python)
+                built = run_job(jobs.BUILD, again, self._workshop.limits, self._python)
             except BuildError:
                 return False
+        timing_cache.drop(built.timing_cache)
         return True
 
 

@@ -35,6 +35,7 @@ def environment_facts(environment: Environment) -> tuple[tuple[str, str], ...]:
         ("cores, threads", f"{environment.cores}, {environment.threads}"),
         ("memory", formats.number(environment.memory_bytes / _GIB, ",.1f", " GiB")),
         ("GPU", environment.gpu or "none"),
+        *((("GPU settings", environment.gpu_settings),) if environment.gpu_settings else ()),
         (
             "driver, CUDA",
             f"{environment.driver or formats.DASH}, {environment.cuda or formats.DASH}",
