@@ -21,6 +21,7 @@ from harness.launcher import Limits
 from harness.report.progress import Silent
 from harness.requests import Probe
 from harness.types import CaseId
+from harness.verdicts import PairedLaunch
 
 Script = Callable[[str], str]
 
@@ -120,12 +121,14 @@ def test_pairs_run_there(
 ) -> None:
     asked: list[str] = []
 
-    def run_job(job: Any, request: Any, limits: Any, python: str) -> Any:
+    def run_job(job: Any, request: Any, limits: Any, python: str, watch: Any) -> Any:
         del request, limits
         asked.append(f"{job.name} {python}")
-        return SimpleNamespace(a_ns=(1,), b_ns=(1,))
+        assert watch is None  # there is no GPU to watch
+        return PairedLaunch(b_first=False, a_ns=(1,), b_ns=(1,))
 
     monkeypatch.setattr(pairing, "run_job", run_job)
+    monkeypatch.setattr(Workshop, "probe", lambda *_: Probe(available=True))
     other: Any = SimpleNamespace(path="/other/python")
     workshop = Workshop(
         config=fake_config, cache=Cache(tmp_path), limits=Limits(), announce=print,
