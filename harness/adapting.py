@@ -50,9 +50,9 @@ class Adapted:
     """A graph for one version of a runtime.
 
     ``touched`` holds the nodes that each rule moved pairs of. ``quantized_macs`` and ``float_nodes``
-    are as in `harness.requests.Quantized`, after the rules. ``max_relative_error`` is against the
-    graph before it was rewritten, without its pairs; ``half_error`` against the graph before it was
-    converted to half precision; None where there was nothing to compare.
+    are as in `harness.requests.Quantized`, after the rules. Both errors are of graphs without their
+    pairs: ``max_relative_error`` against the source, ``half_error`` against the graph before it was
+    converted to half precision. None where there was nothing to compare.
     """
 
     file: str

@@ -15,7 +15,7 @@ from harness.errors import look_up
 from harness.quantizers import placement_rules as rules
 from harness.quantizers.pairs import Placing
 
-RULES: Mapping[str, rules.Rule] = {
+RULES: dict[str, rules.Rule] = {
     "pools-in-float": rules.pools_in_float,
     "behind-pools-in-float": rules.behind_pools_in_float,
     "barrier-before-pools": rules.barrier_before_pools,

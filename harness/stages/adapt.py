@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import layout, lowering, norms, rewiring
-from harness.adapting import Adapted, AdaptRequest
+from harness.adapting import Adapted, AdaptRequest, GraphNeeds
 from harness.backends.onnxruntime import run_file
 from harness.errors import ArtifactError, ExportError
 from harness.graph import has_ops
@@ -20,16 +20,15 @@ from harness.qdq import lint_file
 from harness.quantizers import placement
 from harness.quantizers.modelopt import write_float16
 from harness.quantizers.pairs import Placing, without_pairs
-from harness.requests import EngineOptions
 from harness.scales.records import Ranges
 
 MAX_RELATIVE_ERROR = 1e-4
 # As of the export: sums over a million voxels in float32.
 MAX_RELATIVE_ERROR_WITH_NORMS = 5e-3
 # Eleven bits of mantissa through dozens of layers; a wrong graph is off by the logits themselves.
-MAX_HALF_ERROR = 0.1
+MAX_HALF_ERROR = 0.02
 
-_PLACED, _LOWERED = "placed.onnx", "lowered.onnx"
+_PLACED, _LOWERED, _PLAIN = "placed.onnx", "lowered.onnx", "plain.onnx"
 
 
 def adapt(request: AdaptRequest) -> Adapted:
@@ -46,11 +45,12 @@ def adapt(request: AdaptRequest) -> Adapted:
     with tempfile.TemporaryDirectory(prefix="adapting-", dir=request.folder) as scratch:
         placed, lowered = Path(scratch) / _PLACED, Path(scratch) / _LOWERED
         result = _place(request, placed)
-        error = _lower(request, placed, lowered)
-        half_error = None
+        error = half_error = None
+        if _lower(request.needs, placed, lowered) or request.needs.rules:
+            error = _check(request, lowered, Path(scratch))
         if request.needs.half:
             write_float16(lowered, target)
-            half_error = _check_half(request, lowered, target)
+            half_error = _check_half(request, lowered, target, Path(scratch))
         else:
             rewiring.save(rewiring.load(lowered), target)
     findings = lint_file(target).findings if request.quantized else ()
@@ -91,59 +91,66 @@ def _ranges(path: str) -> dict[str, float]:
     }
 
 
-def _lower(request: AdaptRequest, source: Path, target: Path) -> float | None:
-    """The graph in the runtime's opset; how far it is from the one before, None where nothing changed."""
-    needs = request.needs
+def _lower(needs: GraphNeeds, source: Path, target: Path) -> bool:
+    """Write the graph in the runtime's opset; whether anything had to change."""
     wiring = rewiring.Wiring(rewiring.load(source))
     if needs.opset >= wiring.opset and not needs.primitives:
         rewiring.save(wiring.model, target)
-        return None
+        return False
     if norms.INSTANCE in needs.primitives:
         norms.leaky_as_maximum(wiring)
     norms.as_primitives(wiring, needs.primitives)
     rewiring.save(lowering.lower(wiring, needs.opset), target)
-    return _check(request, source, target)
+    return True
 
 
-def _check(request: AdaptRequest, before: Path, after: Path) -> float:
-    """Compare two graphs without their pairs, where rounding hides nothing; and run the pairs.
+def _check(request: AdaptRequest, made: Path, scratch: Path) -> float:
+    """Compare a graph with its source, without the pairs of both: where rounding hides nothing.
 
     Raises:
-        ExportError: they differ, or the one with pairs gives no finite numbers.
+        ExportError: they differ, or the pairs make numbers that are not finite.
     """
-    image = _image(request)
-    outputs = [_without_pairs(path, image, request.options) for path in (before, after)]
-    error = _relative_error(*outputs)
-    allowed = MAX_RELATIVE_ERROR_WITH_NORMS if has_ops(before, norms.NORMS) else MAX_RELATIVE_ERROR
+    source = Path(request.source)
+    error = _relative_error(*(_run_plain(request, path, scratch) for path in (source, made)))
+    allowed = MAX_RELATIVE_ERROR_WITH_NORMS if has_ops(source, norms.NORMS) else MAX_RELATIVE_ERROR
     if not error <= allowed:
         msg = (
-            f"{request.source} rewritten for opset {request.needs.opset} differs by {error:.2e} of "
+            f"{source} rewritten for opset {request.needs.opset} differs by {error:.2e} of "
             f"the largest logit, more than {allowed:.0e}; the rewriting changed the network"
         )
         raise ExportError(msg)
-    if request.quantized and not np.isfinite(run_file(after, image, request.options)).all():
-        msg = f"{request.source} with its pairs placed anew has logits that are not finite"
-        raise ExportError(msg)
+    _check_finite(request, made)
     return error
 
 
-def _check_half(request: AdaptRequest, before: Path, after: Path) -> float:
-    """Compare a graph with that of half precision, by the root mean square over all logits.
+def _check_half(request: AdaptRequest, before: Path, after: Path, scratch: Path) -> float:
+    """Compare a graph with that of half precision, without pairs, by the root mean square.
 
     Raises:
-        ExportError: they differ by more than half precision explains.
+        ExportError: they differ by more than half precision explains, or the pairs make numbers that
+            are not finite.
     """
-    image = _image(request)
-    single, half = (run_file(path, image, request.options) for path in (before, after))
-    difference = single.astype(np.float64) - half.astype(np.float64)
-    error = float(np.sqrt(np.mean(difference**2) / np.mean(single.astype(np.float64) ** 2)))
+    single, half = (_run_plain(request, path, scratch) for path in (before, after))
+    exact = single.astype(np.float64)
+    error = float(np.sqrt(np.mean((exact - half.astype(np.float64)) ** 2) / np.mean(exact**2)))
     if not error <= MAX_HALF_ERROR:
         msg = (
             f"{request.source} in half precision differs by {error:.2e} of its logits (root mean "
             f"square), more than {MAX_HALF_ERROR}; a value may leave the range of half precision"
         )
         raise ExportError(msg)
+    _check_finite(request, after)
     return error
+
+
+def _check_finite(request: AdaptRequest, path: Path) -> None:
+    """Run a graph with its pairs."""
+    if (
+        request.quantized
+        and not np.isfinite(run_file(path, _image(request), request.options)).all()
+    ):
+        msg = f"{request.source} with its pairs placed anew has logits that are not finite"
+        raise ExportError(msg)
 
 
 def _image(request: AdaptRequest) -> NDArray[np.float32]:
@@ -151,14 +158,13 @@ def _image(request: AdaptRequest) -> NDArray[np.float32]:
     return np.array(patches[:1], dtype=np.float32)
 
 
-def _without_pairs(
-    path: Path, image: NDArray[np.float32], options: EngineOptions
-) -> NDArray[np.generic]:
-    plain = path.with_name(f"plain-{path.name}")
+def _run_plain(request: AdaptRequest, path: Path, scratch: Path) -> NDArray[np.generic]:
+    """The output of a graph without its pairs."""
+    plain = scratch / _PLAIN
     wiring = rewiring.Wiring(rewiring.load(path))
     without_pairs(wiring)
     rewiring.save(wiring.finish(), plain)
-    return run_file(plain, image, options)
+    return run_file(plain, _image(request), request.options)
 
 
 def _relative_error(reference: NDArray[np.generic], output: NDArray[np.generic]) -> float:

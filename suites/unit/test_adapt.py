@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import jobs, layout, norms
+from harness import jobs, layout, lowering, norms
 from harness.adapted_graphs import adapted, source_of
 from harness.adapting import Adapted, AdaptRequest, GraphNeeds
 from harness.artifacts import Workshop
@@ -21,6 +21,7 @@ from harness.findings import Finding
 from harness.graph_needs import needs_of
 from harness.launcher import Limits
 from harness.qdq import lint
+from harness.quantizers import placement
 from harness.requests import EngineOptions, Exported, Prepared, Probe, Quantized
 from harness.scales.records import Ranges
 from harness.stages import adapt as stage
@@ -177,9 +178,21 @@ def test_a_rewriting_that_changes_the_network_is_refused(
                 node.op_type = "Abs"
         return wiring.finish()
 
-    monkeypatch.setattr(stage.lowering, "lower", spoil)
+    monkeypatch.setattr(lowering, "lower", spoil)
     with pytest.raises(ExportError, match="the rewriting changed the network"):
         stage.adapt(ask(tmp_path, OLD))
+
+
+def test_a_rule_that_changes_the_network_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(placing: Any) -> tuple[str, ...]:
+        placing.of_type("Relu")[0].op_type = "Abs"
+        return ()
+
+    monkeypatch.setitem(placement.RULES, "spoil", spoil)
+    with pytest.raises(ExportError, match="the rewriting changed the network"):
+        stage.adapt(ask(tmp_path, GraphNeeds(opset=21, rules=("spoil",))))
 
 
 # --- the artifact --------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Placed:
             without_pairs(wiring)
             save(wiring.finish(), path.with_suffix(".float.onnx"))
             outputs.append(run_onnx(path.with_suffix(".float.onnx"), IMAGE))
-        np.testing.assert_allclose(*outputs, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-6, atol=1e-6)
         assert np.isfinite(run_onnx(self.after, IMAGE)).all()
 
 
@@ -191,7 +191,7 @@ def test_a_pool_stays_behind_an_activation_that_falls(tmp_path: Path) -> None:
 def test_a_pool_by_planes_computes_the_same_codes(tmp_path: Path) -> None:
     placed = Placed(with_pool(), tmp_path, ["pools-as-planes"])
     assert placed.touched == {"pools-as-planes": ("p",)}
-    np.testing.assert_array_equal(*(run_onnx(p, IMAGE) for p in (placed.before, placed.after)))
+    np.testing.assert_array_equal(run_onnx(placed.after, IMAGE), run_onnx(placed.before, IMAGE))
 
 
 def test_a_pool_with_pads_is_left_whole(tmp_path: Path) -> None:
