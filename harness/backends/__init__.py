@@ -137,7 +137,7 @@ BACKENDS: dict[str, BackendSpec] = {
             name="tensorrt",
             title="TensorRT",
             packages=("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
-            install="pip install tensorrt-cu13 (or tensorrt-cu12, as the driver's CUDA is)",
+            install="pip install tensorrt-cu13 cuda-bindings",
         ),
         _tensorrt(
             name="tensorrt-rtx",

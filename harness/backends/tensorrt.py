@@ -199,6 +199,4 @@ def _mebibytes(count: int | None) -> str:
     return "none" if count is None else f"{count / 2**20:.0f} MiB"
 
 
-BACKEND = TensorRt(
-    "tensorrt", "TensorRT", "pip install tensorrt-cu13 (or tensorrt-cu12, as the driver's CUDA is)"
-)
+BACKEND = TensorRt("tensorrt", "TensorRT", "pip install tensorrt-cu13 cuda-bindings")

@@ -1,4 +1,7 @@
-"""Say what runs on this machine, what does not, and what to install."""
+"""Say in one sentence what runs on this machine, and in another whether a GPU nightly can.
+
+Then come the machine and a table; with --all also why the rest does not run here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import sys
 
 from harness import backends, jobs
 from harness.commands.gpus import gpu_facts, gpu_lines
+from harness.commands.nightly import BACKEND as NIGHTLY
+from harness.commands.nightly import Nightly, read_nightly
 from harness.commands.options import add_python_option
 from harness.config import split_pythons
 from harness.environment import read_environment, usable_cores
@@ -16,15 +21,16 @@ from harness.interpreter import find, own
 from harness.launcher import Limits, run_job
 from harness.nvml import Driver, read_driver
 from harness.requests import Probe, ProbeRequest
-from harness.types import Environment
+from harness.types import INT8_PRECISIONS, Environment
 
 _LIMITS = Limits(seconds=120)
 _INT8_ISA = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The format, and other interpreters."""
+    """The format, how much, and other interpreters."""
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--all", action="store_true", help="also why the rest does not run here")
     add_python_option(parser)
 
 
@@ -34,13 +40,38 @@ def run(options: argparse.Namespace) -> int:
     probes = {name: _probe(name, pythons.get(name)) for name in backends.BACKENDS if name != "fake"}
     accelerator = next((p.accelerator for p in probes.values() if p.accelerator), "")
     environment, driver = read_environment(usable_cores(), probes), read_driver(accelerator)
+    nightly = read_nightly(driver, probes[NIGHTLY], pythons.get(NIGHTLY))
+    summary = summarize(driver, probes)
     if options.json:
-        facts = _as_json(environment, probes) | gpu_facts(driver)
+        facts = {"summary": summary, "nightly": _nightly_facts(nightly)}
+        facts |= _as_json(environment, probes) | gpu_facts(driver)
         sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     else:
-        _print(environment, driver, probes)
-    real_int8 = any(runs_here(name, "int8", probe) for name, probe in probes.items())
-    return EXIT_PASS if real_int8 else EXIT_FAILED
+        _print([summary, nightly.sentence, *_machine(environment, driver)], probes)
+        _print_missing(probes, everything=options.all)
+    return EXIT_PASS if _with_int8(probes) else EXIT_FAILED
+
+
+def summarize(driver: Driver, probes: dict[str, Probe]) -> str:
+    """What runs INT8 here, and on which GPU if there is one."""
+    titles = [backends.get(name).title for name in _with_int8(probes)]
+    where = f"works here with {' and '.join(titles)}" if titles else "works here with no backend"
+    return f"INT8 {where}; GPU: {_gpus(driver)}."
+
+
+def _gpus(driver: Driver) -> str:
+    if driver.first is None:
+        return "none"
+    others = len(driver.gpus) - 1
+    return f"{driver.first.name} and {others} more" if others > 0 else driver.first.name
+
+
+def _with_int8(probes: dict[str, Probe]) -> list[str]:
+    return [
+        name
+        for name, probe in probes.items()
+        if any(runs_here(name, precision, probe) for precision in INT8_PRECISIONS)
+    ]
 
 
 def runs_here(name: str, precision: str, probe: Probe) -> bool:
@@ -99,19 +130,29 @@ def _as_json(environment: Environment, probes: dict[str, Probe]) -> dict[str, ob
     }
 
 
-def _print(environment: Environment, driver: Driver, probes: dict[str, Probe]) -> None:
+def _nightly_facts(nightly: Nightly) -> dict[str, object]:
+    return {
+        "runs_here": not nightly.lacking,
+        "command": nightly.command,
+        "lacking": nightly.lacking,
+    }
+
+
+def _machine(environment: Environment, driver: Driver) -> list[str]:
+    cores = "1 core" if environment.cores == 1 else f"{environment.cores} cores"
+    memory = f"{environment.memory_bytes / 2**30:.0f} GiB"
+    lines = [f"{environment.cpu}, {cores}, {memory}; {isa_advice(environment.isa)}"]
+    return lines if driver.reason else [*lines, *gpu_lines(driver)]
+
+
+def _print(lines: list[str], probes: dict[str, Probe]) -> None:
     from rich.table import Table
 
     from harness.report.simulated import name_of
     from harness.report.table import make_console
 
     console = make_console()
-    memory = environment.memory_bytes / 2**30
-    for line in (
-        f"{environment.cpu}, {environment.cores} cores, {memory:.0f} GiB",
-        isa_advice(environment.isa),
-        *gpu_lines(driver),
-    ):
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     table = Table("backend", "version", "device", "runs here")
     for name, probe in probes.items():
@@ -119,6 +160,15 @@ def _print(environment: Environment, driver: Driver, probes: dict[str, Probe]) -
         shown = ", ".join(map(name_of, runs)) or "nothing"
         table.add_row(name, probe.version or "–", probe.device or "–", shown)
     console.print(table)
+
+
+def _print_missing(probes: dict[str, Probe], *, everything: bool) -> None:
+    from harness.report.table import make_console
+
+    console = make_console()
+    if not everything:
+        console.print("Why the rest does not run here: voxgate doctor --all", highlight=False)
+        return
     for name, probe in probes.items():
         for what, why in _missing(name, probe):
             console.print(f"not here: {name} {what}: {why}", highlight=False, soft_wrap=True)

@@ -33,13 +33,10 @@ def gpu_facts(driver: Driver) -> dict[str, object]:
 
 
 def gpu_lines(driver: Driver) -> list[str]:
-    """For people."""
-    if driver.reason:
-        lines = [f"no GPU: {driver.reason}"]
-    else:
-        lines = [f"NVIDIA driver {driver.version}, CUDA {driver.cuda}"]
-        lines += [_line(gpu, first=gpu == driver.first) for gpu in driver.gpus]
-        lines.append(f"NVML's process ids are those of this system: {_PIDS[driver.pids_visible]}")
+    """For people, of a machine that has a driver."""
+    lines = [f"NVIDIA driver {driver.version}, CUDA {driver.cuda}"]
+    lines += [_line(gpu, first=gpu == driver.first) for gpu in driver.gpus]
+    lines.append(f"NVML's process ids are those of this system: {_PIDS[driver.pids_visible]}")
     found = ", ".join(f"{name} {version}" for name, version in versions(_TENSORRT).items())
     if _tensorrt_is_there():
         lines.append(f"TensorRT: {found or 'found, of unknown version'}")
