@@ -204,7 +204,9 @@ class _Keys:
 
     inputs: dict[str, dict[str, object]] = field(default_factory=dict)
 
-    def get_or_make(self, kind: str, inputs: dict[str, object], *_: object) -> Artifact[Any]:
+    def get_or_make(
+        self, kind: str, inputs: dict[str, object], *_: object, **__: object
+    ) -> Artifact[Any]:
         self.inputs[kind] = inputs
         result = Quantized(format="onnx-qdq", file="q.onnx", quantize_nodes=1)
         # One digest for all: keys must differ even where the inputs' contents do not.

@@ -115,7 +115,7 @@ class Keys:
     inputs: list[dict[str, object]] = field(default_factory=list)
 
     def get_or_make(
-        self, kind: str, inputs: dict[str, object], result: type, *_: object
+        self, kind: str, inputs: dict[str, object], result: type, *_: object, **__: object
     ) -> Artifact[Any]:
         if kind == "quantized":
             self.inputs.append(inputs)
