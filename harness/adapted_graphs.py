@@ -32,7 +32,7 @@ _CODE = (
     "operands.py",
     "qdq.py",
     "qdq_view.py",
-    "quantizers/modelopt.py",
+    "quantizers/half.py",
     "quantizers/pairs.py",
     "quantizers/placement.py",
     "quantizers/placement_rules.py",

@@ -256,12 +256,13 @@ class Workshop:
                 "scheme": quantizer.scheme,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
                 "code": source_fingerprint(
-                    "quantizers",
+                    *quantizer.code,
                     "stages/quantize.py",
                     "graph.py",
+                    "operands.py",
+                    "qdq_view.py",
                     "backends/openvino.py",
                     "calibration.py",
-                    *quantizer.files,
                 ),
                 "packages": versions(quantizer.packages),
             }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import jobs, layout, timing_cache
 from harness.adapting import AdaptRequest, GraphNeeds, Site, SitesRequest
-from harness.errors import BuildError
+from harness.errors import BuildError, HarnessError
 from harness.graph_needs import VERSIONED
 from harness.launcher import run_job
 from harness.refused_pairs import Refused, find_refused
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.artifacts import Workshop
 
 MOST_BUILDS = 24
+MOST_SECONDS = 1800.0
 _SHOWN = 6
 _NEWEST_OPSET = 99  # nothing is lowered
 
@@ -27,22 +28,24 @@ _NEWEST_OPSET = 99  # nothing is lowered
 def explain(
     workshop: Workshop, request: BuildRequest, python: str, error: BuildError
 ) -> BuildError:
-    """The error with the nodes whose pairs the builder refuses; as it was where they are not why.
-
-    Raises:
-        HarnessError: the graph cannot be read, or a worker was lost.
-    """
+    """The error with the nodes whose pairs the builder refuses; as it was where they are not why."""
     if request.backend not in VERSIONED or not is_quantized_onnx(request):
         return error
-    sites = run_job(jobs.SITES, SitesRequest(onnx=request.source), workshop.limits).sites
     workshop.announce(
         f"looking for what {request.backend} refuses in {request.options.model} "
         f"{request.options.precision}, by at most {MOST_BUILDS} builds with fewer pairs: {error}"
     )
-    tried = _Trial(workshop, request, python, len(sites))
-    found = find_refused(sites, tried.accepts, MOST_BUILDS)
-    words = _words(found)
+    try:
+        words = _words(_search(workshop, request, python))
+    except HarnessError as other:
+        words = f" (the search for the pairs that are refused ended early: {other})"
     return BuildError(f"{error}{words}") if words else error
+
+
+def _search(workshop: Workshop, request: BuildRequest, python: str) -> Refused:
+    sites = run_job(jobs.SITES, SitesRequest(onnx=request.source), workshop.limits).sites
+    tried = _Trial(workshop, request, python, len(sites))
+    return find_refused(sites, tried.accepts, MOST_BUILDS, MOST_SECONDS)
 
 
 class _Trial:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,14 +29,16 @@ class Refused:
     complete: bool
 
 
-def find_refused(sites: Sequence[Site], accepts: Accepts, most: int) -> Refused:
-    """The sites that must go, by at most so many builds.
+def find_refused(
+    sites: Sequence[Site], accepts: Accepts, most: int, seconds: float = math.inf
+) -> Refused:
+    """The sites that must go, by at most so many builds, none of them begun after so many seconds.
 
     The graph with all pairs is known to be refused. A refused pair is found by halving: the shortest
     prefix of the sites that is refused ends with one. Unless it is the only one, the others of its
     pattern go with it.
     """
-    search = _Search(sites, accepts, most)
+    search = _Search(sites, accepts, most, time.monotonic() + seconds)
     try:
         complete = search.run()
     except _SpentError:
@@ -43,7 +47,8 @@ def find_refused(sites: Sequence[Site], accepts: Accepts, most: int) -> Refused:
 
 
 class _Search:
-    def __init__(self, sites: Sequence[Site], accepts: Accepts, most: int) -> None:
+    def __init__(self, sites: Sequence[Site], accepts: Accepts, most: int, end: float) -> None:
+        self._end = end
         self._sites = tuple(sites)
         self._accepts = accepts
         self._most = most
@@ -81,7 +86,7 @@ class _Search:
         return rest[refused - 1]
 
     def _ask(self, without: Sequence[Site]) -> bool:
-        if self.builds >= self._most:
+        if self.builds >= self._most or time.monotonic() > self._end:
             raise _SpentError
         self.builds += 1
         return self._accepts(frozenset(site.name for site in without))

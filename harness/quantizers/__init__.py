@@ -60,7 +60,15 @@ def _simulation(attribute: str, scheme: str, words: str) -> QuantizerSpec:
         format="onnx-qdq",
         methods=("max",),
         packages=("numpy", "onnx", "onnxruntime"),
-        files=("formulas.py", "grids.py", "float8.py", "qdq_view.py", "backends/onnxruntime.py"),
+        files=(
+            "formulas.py",
+            "grids.py",
+            "float8.py",
+            "qdq_view.py",
+            "quantizers/rewrite.py",
+            "quantizers/schemes.py",
+            "backends/onnxruntime.py",
+        ),
     )
 
 

@@ -34,6 +34,13 @@ class QuantizerSpec:
     scheme: str = ""
     files: tuple[str, ...] = ()
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The modules whose change changes what it writes; where runtimes want pairs is none of them."""
+        own = self.module.removeprefix("harness.").replace(".", "/")
+        shared = (f"quantizers/{name}.py" for name in ("__init__", "base", "images"))
+        return (*shared, f"{own}.py", *self.files)
+
     def check_method(self, method: str) -> str:
         """The method, or the default for an empty name.
 

@@ -1,4 +1,4 @@
-"""NVIDIA ModelOpt: a Q/DQ ONNX that every runtime takes, and float graphs in half precision.
+"""NVIDIA ModelOpt: a Q/DQ ONNX that every runtime takes.
 
 ModelOpt calibrates on random data when it is given none, and runs ``max`` for every method name but
 ``entropy``; the harness requires images and refuses other names before this file is reached.
@@ -16,16 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import BuildError, QuantizationError, UnavailableError
+from harness.errors import QuantizationError, UnavailableError
 from harness.graph import count_quantize_nodes
-from harness.norms import NORMS
 from harness.quantizers.images import ImageReader
 from harness.requests import Quantized
 from harness.types import GraphNode
 
 _FILE = "quantized.onnx"
 _FEWEST_FOR_ENTROPY = 2
-_INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
 
 
 class ModelOpt:
@@ -87,37 +85,6 @@ def _input_of(path: Path) -> str:
         msg = f"{path.name} has {len(names)} inputs; a segmentation network has one image"
         raise QuantizationError(msg)
     return str(names[0])
-
-
-def write_float16(source: Path, target: Path) -> None:
-    """Convert a graph to half precision, Q/DQ scales included; its input and output stay float.
-
-    Norms stay float, with casts around them: they sum up to a million voxels, which half precision
-    cannot hold, and strongly typed networks compute what the graph says.
-
-    Raises:
-        BuildError: the converter refused the graph.
-        UnavailableError: ModelOpt is not installed.
-    """
-    import onnx
-
-    try:
-        from modelopt.onnx.autocast.convert import convert_to_f16
-    except ImportError as error:
-        msg = f"half precision needs ModelOpt ({error}); install it with 'pip install nvidia-modelopt'"
-        raise UnavailableError(msg) from error
-    try:
-        half = convert_to_f16(
-            onnx.load(source),
-            low_precision_type="fp16",
-            keep_io_types=True,
-            op_block_list=sorted(NORMS),
-        )
-    except Exception as error:  # its errors come from several libraries
-        msg = f"{source.name} cannot be converted to half precision: {error}"
-        raise BuildError(msg) from error
-    weights = sum(len(tensor.raw_data) for tensor in half.graph.initializer)
-    onnx.save(half, target, save_as_external_data=weights > _INLINE_BYTES)
 
 
 QUANTIZER = ModelOpt()

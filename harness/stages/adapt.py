@@ -18,7 +18,7 @@ from harness.graph import has_ops
 from harness.operands import quantized_share
 from harness.qdq import lint_file
 from harness.quantizers import placement
-from harness.quantizers.modelopt import write_float16
+from harness.quantizers.half import write_float16
 from harness.quantizers.pairs import Placing, without_pairs
 from harness.scales.records import Ranges
 

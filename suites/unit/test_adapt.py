@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import jobs, layout, lowering, norms
+from harness import jobs, layout, lowering, norms, quantizers
 from harness.adapted_graphs import adapted, source_of
 from harness.adapting import Adapted, AdaptRequest, GraphNeeds
 from harness.artifacts import Workshop
@@ -286,3 +286,9 @@ def test_fatal_findings_refuse_the_graph_each_time(
         with pytest.raises(GraphLintError, match=r"left\.w\.q \(scale-value\): is 0"):
             source_of(shop, case("int8-fp16"))
     assert len(asked) == 1
+
+
+def test_the_placement_of_pairs_is_no_part_of_what_a_quantizer_writes() -> None:
+    for spec in (*quantizers.QUANTIZERS.values(), *quantizers.SIMULATIONS.values()):
+        assert not {name for name in spec.code if "placement" in name or "pairs" in name}
+        assert all((Path(quantizers.__file__).parents[1] / name).is_file() for name in spec.code)

@@ -17,7 +17,7 @@ SDK_FILES = {
     "openvino": {"backends/openvino.py", "backends/openvino_pairs.py"},
     "onnxruntime": {"backends/onnxruntime.py"},
     "nncf": {"quantizers/nncf.py"},
-    "modelopt": {"quantizers/modelopt.py"},
+    "modelopt": {"quantizers/half.py", "quantizers/modelopt.py"},
     "nilearn": {"datasets/mni152.py"},
     "pynvml": {"nvml.py"},
     "tensorrt": {

@@ -10,7 +10,7 @@ import pytest
 
 from harness import jobs, refused_builds
 from harness.adapting import AdaptRequest, Site, SitesRequest
-from harness.errors import BuildError
+from harness.errors import BuildError, WorkerCrashError
 from harness.refused_pairs import find_refused
 from harness.requests import BuildRequest, Built, EngineOptions
 from harness.stages.adapt import adapt
@@ -154,3 +154,28 @@ def test_an_error_that_pairs_do_not_explain_stays_as_it_is(
     monkeypatch.setattr(refused_builds, "run_job", run)
     shop: Any = _Shop()
     assert refused_builds.explain(shop, asked(path), "python", before) is before
+
+
+def test_a_search_that_is_cut_short_keeps_the_builders_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_network.write_onnx(tmp_path / "quantized.onnx", small_network.ALL_EDGES)
+
+    def run(job: Any, request: Any, *_: object) -> Any:
+        if job is jobs.BUILD:
+            msg = "the worker was killed"
+            raise WorkerCrashError(msg)
+        return list_sites(request) if job is jobs.SITES else adapt(request)
+
+    monkeypatch.setattr(refused_builds, "run_job", run)
+    shop: Any = _Shop()
+    error = refused_builds.explain(shop, asked(path), "python", BuildError("no words"))
+    assert type(error) is BuildError
+    assert str(error) == (
+        "no words (the search for the pairs that are refused ended early: the worker was killed)"
+    )
+
+
+def test_no_build_begins_when_time_is_over() -> None:
+    found = find_refused(SITES, lambda _: pytest.fail("it built"), 24, -1)
+    assert (found.builds, found.complete) == (0, False)
