@@ -133,6 +133,19 @@ class PinnedBuffer:
         _ask("cudaFreeHost", self.address)
 
 
+class TensorBuffer:
+    """A tensor's memory on the device and, pinned, on the host."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.host = PinnedBuffer(shape, dtype)
+        self.device = DeviceBuffer(self.host.size)
+
+    def close(self) -> None:
+        """Give both back."""
+        self.device.close()
+        self.host.close()
+
+
 class Event:
     """A moment in a stream."""
 

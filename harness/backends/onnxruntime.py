@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,9 @@ _RUN = "model_run"
 _INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
 
 
-def sdk() -> Any:
-    """The onnxruntime package; UnavailableError where it is missing."""
-    return import_sdk("onnxruntime", "ONNX Runtime")
+def sdk(distribution: str = "onnxruntime") -> Any:
+    """The onnxruntime package; UnavailableError where it is missing, with what to install."""
+    return import_sdk("onnxruntime", "ONNX Runtime", distribution)
 
 
 class OnnxRuntime(Quiet):
@@ -61,19 +61,35 @@ class OnnxRuntime(Quiet):
 
     def load(self, engine: bytes, options: EngineOptions) -> OnnxRuntimeSession:
         """A session; the optimized graph is kept to tell what is executed."""
-        ort = sdk()
-        settings = _settings(options)
-        folder = tempfile.TemporaryDirectory(prefix="voxgate-ort-")
-        settings.optimized_model_filepath = str(Path(folder.name) / _OPTIMIZED)
-        settings.enable_profiling = options.profiled
-        settings.profile_file_prefix = str(Path(folder.name) / "profile")
-        try:
-            session = ort.InferenceSession(engine, settings, ["CPUExecutionProvider"])
-        except Exception as error:
-            folder.cleanup()
-            msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
-            raise BuildError(msg) from error
+        session, folder = open_session(engine, options, "CPUExecutionProvider", {})
         return OnnxRuntimeSession(session, folder, profiled=options.profiled)
+
+
+def open_session(
+    engine: bytes,
+    options: EngineOptions,
+    provider: str | tuple[str, dict[str, str]],
+    entries: Mapping[str, str],
+) -> tuple[onnxruntime.InferenceSession, tempfile.TemporaryDirectory[str]]:
+    """A session on one provider, with further entries of its configuration; and its files.
+
+    Raises:
+        BuildError: the bytes are no graph, or one that the provider does not take.
+    """
+    settings = _settings(options)
+    for name, value in entries.items():
+        settings.add_session_config_entry(name, value)
+    folder = tempfile.TemporaryDirectory(prefix="voxgate-ort-")
+    settings.optimized_model_filepath = str(Path(folder.name) / _OPTIMIZED)
+    settings.enable_profiling = options.profiled
+    settings.profile_file_prefix = str(Path(folder.name) / "profile")
+    try:  # without its own fallback, which would try again on another provider
+        session = sdk().InferenceSession(engine, settings, [provider], enable_fallback=0)
+    except Exception as error:
+        folder.cleanup()
+        msg = f"ONNX Runtime refused the model ({len(engine)} bytes): {error}"
+        raise BuildError(msg) from error
+    return session, folder
 
 
 def run_file(path: Path, image: Tensor, options: EngineOptions) -> NDArray[np.generic]:
@@ -169,7 +185,7 @@ class OnnxRuntimeSession(HostTimed):
         return _kernel_times(json.loads(Path(self._session.end_profiling()).read_bytes()))
 
     def device_memory_bytes(self) -> None:
-        """A CPU has no memory of its own."""
+        """A CPU has no memory of its own; of a GPU's the provider does not tell."""
 
     def close(self) -> None:
         """Free the session."""

@@ -47,8 +47,9 @@ class Mode:
     tuned: bool = True
 
 
+_REFERENCE = Mode(tuned=False)
 MODES: dict[Precision, Mode] = {
-    "fp32": Mode(tuned=False),
+    "fp32": _REFERENCE,
     "tf32": Mode(),
     "fp16": Mode(autocast="float16"),
     "bf16": Mode(autocast="bfloat16"),
@@ -144,7 +145,7 @@ class PyTorchSession(HostTimed):
 
     device = "cpu"
 
-    def __init__(self, module: torch.nn.Module, mode: Mode) -> None:
+    def __init__(self, module: torch.nn.Module, mode: Mode = _REFERENCE) -> None:
         self._module = module
         self._mode = mode
 
@@ -197,7 +198,7 @@ class PyTorchCudaSession(PyTorchSession):
 
     device = "cuda"
 
-    def __init__(self, module: torch.nn.Module, mode: Mode) -> None:
+    def __init__(self, module: torch.nn.Module, mode: Mode = _REFERENCE) -> None:
         super().__init__(module, mode)
         self._input: Any = None
         self._output: Any = None

@@ -31,18 +31,6 @@ _TYPES = {
 }  # fmt: skip
 
 
-class _Buffer:
-    """A tensor's memory on the device and, pinned, on the host."""
-
-    def __init__(self, shape: tuple[int, ...], kind: str) -> None:
-        self.host = cuda_runtime.PinnedBuffer(shape, kind)
-        self.device = cuda_runtime.DeviceBuffer(self.host.size)
-
-    def close(self) -> None:
-        self.device.close()
-        self.host.close()
-
-
 class TensorRtSession:
     """An execution context with one image in and one tensor of logits out."""
 
@@ -76,7 +64,7 @@ class TensorRtSession:
         self._input, self._output = _tensor_names(sdk, engine)
         self._stream = cuda_runtime.Stream()
         self._shape: tuple[int, ...] = ()
-        self._buffers: tuple[_Buffer, _Buffer] | None = None
+        self._buffers: tuple[cuda_runtime.TensorBuffer, cuda_runtime.TensorBuffer] | None = None
         self._wants_graph = cuda_graph and not profiled  # a replayed graph has no layers
         self._profiler = _profiler(sdk) if profiled else None
         if self._profiler is not None:
@@ -171,7 +159,9 @@ class TensorRtSession:
             self._stream.close()
         del self._context, self._profiler, self._engine, self._runtime
 
-    def _buffers_for(self, shape: tuple[int, ...]) -> tuple[_Buffer, _Buffer]:
+    def _buffers_for(
+        self, shape: tuple[int, ...]
+    ) -> tuple[cuda_runtime.TensorBuffer, cuda_runtime.TensorBuffer]:
         """Memory of the input and the output; new where the shape is another."""
         if self._buffers is not None and self._shape == shape:
             return self._buffers
@@ -188,13 +178,13 @@ class TensorRtSession:
         self._shape, self._buffers = shape, (source, target)
         return self._buffers
 
-    def _allocate(self, name: str, shape: tuple[int, ...]) -> _Buffer:
+    def _allocate(self, name: str, shape: tuple[int, ...]) -> cuda_runtime.TensorBuffer:
         named = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
         if named not in _TYPES:
             msg = f"tensor {name!r} has the type {named}, which no array has"
             raise EngineOutputError(msg)
         try:
-            return _Buffer(shape, _TYPES[named])
+            return cuda_runtime.TensorBuffer(shape, _TYPES[named])
         except DeviceMemoryError as error:
             msg = f"no device memory for tensor {name!r} of {shape} {_TYPES[named]}: {error}"
             raise DeviceMemoryError(msg) from error

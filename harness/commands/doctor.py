@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     nightly = read_nightly(driver, probes[NIGHTLY], pythons.get(NIGHTLY))
     summary = summarize(driver, probes)
     if options.json:
-        facts = {"summary": summary, "nightly": _nightly_facts(nightly)}
-        facts |= _as_json(environment, probes) | gpu_facts(driver)
+        first = {"summary": summary, "nightly": _nightly_facts(nightly)}
+        facts = first | _as_json(environment, probes) | gpu_facts(driver)
         sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     else:
         _print([summary, nightly.sentence, *_machine(environment, driver)], probes)

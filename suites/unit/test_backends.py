@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,11 +200,11 @@ def test_require_tells_the_kinds_of_unavailability_apart() -> None:
 def test_a_missing_sdk_is_unavailable_with_what_to_install(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = {"pytorch": "torch", "pytorch-compile": "torch"}.get(name, name)
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    module, distribution = next(iter(backends.get(name).modules.items()))
+    monkeypatch.setitem(sys.modules, module, None)
     probe = backends.load(name).probe()
     assert not probe.available
-    assert f"pip install {module}" in probe.reason
+    assert f"pip install {distribution}" in probe.reason
 
 
 @pytest.mark.parametrize("spec", backends.BACKENDS.values(), ids=lambda spec: spec.name)
