@@ -114,6 +114,8 @@ class OnnxRuntimeCuda(Quiet):
 class OnnxRuntimeCudaSession(OnnxRuntimeSession):
     """An inference session on a GPU, whose input and output lie in memory of ours."""
 
+    device_type = "cuda"
+
     def __init__(
         self,
         session: Any,
@@ -131,7 +133,7 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
         ends = session.get_inputs()[0], session.get_outputs()[0]
         for place, end, buffer in zip(bind, ends, (self._source, self._target), strict=True):
             place(
-                name=end.name, device_type="cuda", device_id=0, element_type=np.float32,
+                name=end.name, device_type=self.device_type, device_id=0, element_type=np.float32,
                 shape=tuple(end.shape), buffer_ptr=buffer.device.address,
             )  # fmt: skip
 

@@ -288,3 +288,33 @@ def test_memory_that_runs_out_at_loading_is_that_error(ort: OnnxRuntime) -> None
     ort.refusal = "CUDA error cudaErrorMemoryAllocation:out of memory"
     with pytest.raises(DeviceMemoryError, match="out of memory"):
         onnxruntime_cuda.BACKEND.load(b"a graph", options())
+
+
+def test_the_real_package_takes_these_calls(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CPU provider computes in the memory of the stand-in's device, which is the host's."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    assert cuda.used == 0
+    weight = numpy_helper.from_array(np.full((1, 1, 1, 1, 1), 3.0, np.float32), "weight")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weight"], ["logits"], name="only")],
+        "network",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, SHAPE)],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    monkeypatch.setattr(OnnxRuntimeCudaSession, "device_type", "cpu")
+    opened, folder = onnxruntime.open_session(
+        onnx.ModelProto.SerializeToString(model), options(), "CPUExecutionProvider", {}
+    )
+    session = OnnxRuntimeCudaSession(opened, folder, cuda_runtime.Stream())
+    np.testing.assert_array_equal(session.infer(IMAGE)[0], 3 * IMAGE)
+    assert len(session.sample(IMAGE + 1, 2).samples_ns) == 2
+    np.testing.assert_array_equal(session.output(), 3 * (IMAGE + 1))
+    assert [layer.name for layer in session.layers()] == ["only"]
+    session.close()
+    assert cuda.used == 0
