@@ -83,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         calibration_seed=0,
         calibration_data=None,
         float_layers="",
+        python=[],
         surface_metrics=False,
         surface_tolerance=RunConfig().surface_tolerance_mm,
     )

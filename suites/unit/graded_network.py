@@ -103,10 +103,10 @@ class Asked:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Asked:
     """Let this network be every model's, and workers this process."""
-    from harness import artifacts, partly_quantized, pipeline
+    from harness import artifacts, clean_build, partly_quantized, pipeline
 
     asked = Asked([])
-    for module in (artifacts, partly_quantized, pipeline):
+    for module in (artifacts, clean_build, partly_quantized, pipeline):
         monkeypatch.setattr(module, "run_job", asked.run_job)
     plain = folder / layout.ONNX
     if not plain.exists():

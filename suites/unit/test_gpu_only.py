@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.backends.pytorch import PyTorchCudaSession
+from harness.backends.pytorch import MODES, PyTorchCudaSession
 from harness.requests import EngineOptions, PairRequest, RunRequest
 from harness.stages import pair
 from harness.timed_launch import time_on_device
@@ -54,7 +54,7 @@ class Delayed(torch.nn.Module):
 
 
 def launch_of(network: torch.nn.Module) -> Launch:
-    return time_on_device(PyTorchCudaSession(network), IMAGES, REQUEST, 0.0).launch
+    return time_on_device(PyTorchCudaSession(network, MODES["fp32"]), IMAGES, REQUEST, 0.0).launch
 
 
 def test_events_and_back_to_back_are_the_same() -> None:
@@ -77,7 +77,7 @@ def test_a_host_that_takes_its_time_is_in_no_event() -> None:
 
 def test_the_timed_inferences_leave_their_logits() -> None:
     network = layers()
-    session = PyTorchCudaSession(network)
+    session = PyTorchCudaSession(network, MODES["fp32"])
     logits, _ = session.infer(IMAGES[1:])
     session.sample(IMAGES[1:], 3)
     difference = session.output().astype(np.float32) - logits.astype(np.float32)
@@ -87,6 +87,6 @@ def test_the_timed_inferences_leave_their_logits() -> None:
 def test_an_engine_beside_itself_is_as_fast() -> None:
     network = layers()
     for _ in range(3):
-        sessions: Any = {side: PyTorchCudaSession(network) for side in "AB"}
+        sessions: Any = {side: PyTorchCudaSession(network, MODES["fp32"]) for side in "AB"}
         samples_ns, _ = pair._sample_bursts(PAIR, sessions, IMAGES)
         assert min(samples_ns["B"]) == pytest.approx(min(samples_ns["A"]), rel=0.01)
