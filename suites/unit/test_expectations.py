@@ -135,7 +135,8 @@ def real(backend: str, share: float, **changes: object) -> CaseResult:
 def test_a_partly_int8_engine_of_tensorrt_is_skipped_with_its_findings() -> None:
     with pytest.raises(pytest.skip.Exception, match=r"promises no certificate: .*67\.2%.* conv_1"):
         suite.test_certificate_is_granted(real("tensorrt", 0.672))
-    suite.test_int8_covers_the_network(real("tensorrt", 0.672))
+    # Of TransUNet nobody has seen what it reaches, so no share is asked of it.
+    suite.test_int8_covers_the_network(real("tensorrt", 0.672, model="transunet"))
 
 
 def test_it_is_red_below_the_share_that_its_network_was_seen_to_reach() -> None:
