@@ -20,17 +20,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from harness import layout
+from harness.adapted_graphs import source_of
 from harness.artifacts import Workshop
 from harness.cache import Cache
-from harness.config import RunConfig, split_names
+from harness.config import RunConfig, split_models
 from harness.pipeline import make_workshop
-from harness.requests import EngineOptions
-from harness.types import Precision
+from harness.requests import EngineOptions, Probe
+from harness.types import CaseId, Precision
 from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
 
 SCRIPT = Path(__file__).with_name("build_plan.py")
 FORWARD = Path(__file__).with_name("forward.c")
+NEWEST = "11.4.0.106"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-fp16")
 OPTIONS = EngineOptions(precision="fp32", threads=2, model="unet", task="mni152", classes=3)
 
@@ -41,7 +42,7 @@ Build = Callable[[Path, EngineOptions], Answer]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every selected model."""
     if "model" in metafunc.fixturenames:
-        metafunc.parametrize("model", split_names(metafunc.config.getoption("--vg-models")))
+        metafunc.parametrize("model", split_models(metafunc.config.getoption("--vg-models")))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +57,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return {"VOXGATE_RTX_BUILDER": str(builder), "VOXGATE_RTX_PARSER": str(parser)}
 
 
-@pytest.fixture(scope="session", params=["11.0.0.114", "11.4.0.106"])
+@pytest.fixture(scope="session", params=["11.0.0.114", NEWEST])
 def forwarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bindings whose libraries forward to RTX."""
     return _forwarding(request.param, tmp_path_factory.mktemp("forwarded"))
@@ -64,7 +65,7 @@ def forwarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def newest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _forwarding("11.4.0.106", tmp_path_factory.mktemp("newest"))
+    return _forwarding(NEWEST, tmp_path_factory.mktemp("newest"))
 
 
 def _forwarding(version: str, folder: Path) -> Path:
@@ -101,20 +102,23 @@ def build_newest(newest: Path, libraries: Mapping[str, str]) -> Build:
 
 @pytest.fixture(scope="session")
 def workshop(vg_config: RunConfig) -> Workshop:
-    """The graphs of the session's models, as `voxgate bench --backend tensorrt` would make them."""
-    return make_workshop(vg_config, Cache(vg_config.cache_root), lambda _: None)
+    """The graphs of the session's models, as `voxgate bench --backend tensorrt` would make them.
+
+    No GPU is here to probe; the version is that of the bindings.
+    """
+    made = make_workshop(vg_config, Cache(vg_config.cache_root), lambda _: None)
+    probe = ("probe", "tensorrt", made.interpreter_for("tensorrt").path)
+    made.once(probe, lambda: Probe(available=True, version=NEWEST))
+    return made
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_network_builds(
     build_newest: Build, workshop: Workshop, model: str, precision: Precision
 ) -> None:
-    if precision.startswith("int8"):
-        quantized = workshop.quantized(model, "tensorrt")
-        source = quantized.path(quantized.result.file)
-    else:
-        source = workshop.onnx(model).path(layout.ONNX)
-    answer = build_newest(source, replace(OPTIONS, precision=precision))
+    case = CaseId(model=model, task=workshop.config.task, backend="tensorrt", precision=precision)
+    source, _ = source_of(workshop, case)
+    answer = build_newest(Path(source), replace(OPTIONS, precision=precision))
     assert "error" not in answer, answer
     weights = 4 * (workshop.weights(model).result.parameters or 0)
     most = 1.5 if precision in {"fp32", "tf32"} else 0.9  # SwinUNETR's position biases are folded
