@@ -35,6 +35,7 @@ _CODE = (
     "quantizers/half.py",
     "quantizers/pairs.py",
     "quantizers/placement.py",
+    "quantizers/placement_barriers.py",
     "quantizers/placement_rules.py",
     "rewiring.py",
     "stages/adapt.py",
@@ -52,6 +53,15 @@ def source_of(workshop: Workshop, case: CaseId) -> tuple[str, str]:
     return (
         _unadapted(workshop, case) if made is None else (str(made.path(layout.ONNX)), made.digest)
     )
+
+
+def single_precision_of(workshop: Workshop, case: CaseId) -> tuple[str, ...]:
+    """The nodes of a case's graph that must compute in single precision.
+
+    They follow from the graph and what writes it, which its digest names: no key needs them beside it.
+    """
+    made = adapted(workshop, case)
+    return () if made is None else made.result.single_precision
 
 
 def _unadapted(workshop: Workshop, case: CaseId) -> tuple[str, str]:

@@ -52,7 +52,8 @@ class Adapted:
     ``touched`` holds the nodes that each rule moved pairs of. ``quantized_macs`` and ``float_nodes``
     are as in `harness.requests.Quantized`, after the rules. Both errors are of graphs without their
     pairs: ``max_relative_error`` against the source, ``half_error`` against the graph before it was
-    converted to half precision. None where there was nothing to compare.
+    converted to half precision. None where there was nothing to compare. ``single_precision`` are the
+    nodes of norms written as primitives: their squares leave the range of half precision.
     """
 
     file: str
@@ -62,6 +63,7 @@ class Adapted:
     findings: tuple[Finding, ...] = ()
     max_relative_error: float | None = None
     half_error: float | None = None
+    single_precision: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness import backends, datasets, jobs, layout, quantizers
-from harness.adapted_graphs import source_of
+from harness.adapted_graphs import single_precision_of, source_of
 from harness.cache import Artifact, Cache
 from harness.checkpoints import checkpoint_folder, checkpoint_sha256
 from harness.clean_build import build_engine, is_clean
@@ -318,7 +318,9 @@ class Workshop:
                 self.announce(f"building {case}{where}")
                 request = BuildRequest(
                     backend=case.backend,
-                    options=self.options(case),
+                    options=replace(
+                        self.options(case), single_precision=single_precision_of(self, case)
+                    ),
                     source=source,
                     folder=str(folder),
                     lint=interpreter.is_ours,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.adapting import AdaptRequest
 from harness.backends import Session
 from harness.errors import EngineOutputError
 from harness.graph_needs import needs_of
+from harness.requests import EngineOptions
 from harness.stages import evaluate
 from harness.stages.adapt import adapt
 from harness.stages.build import refuse
@@ -46,9 +48,11 @@ def measure_variant(request: VariantRequest) -> Variant:
     backends.require(request.backend, request.options.precision, probe)
     with tempfile.TemporaryDirectory(prefix="voxgate-variant-") as folder:
         started = time.perf_counter()
-        graph = _adapted(request, _graph(request, Path(folder)), Path(folder), probe.version)
+        graph, options = _adapted(
+            request, _graph(request, Path(folder)), Path(folder), probe.version
+        )
         edited = time.perf_counter()
-        engine = backend.build(str(graph), request.options)
+        engine = backend.build(str(graph), options)
         timing_cache.drop(backend.build_notes().timing_cache)  # nobody watches this build
         session = backend.load(engine, request.options)
         built = time.perf_counter()
@@ -68,8 +72,10 @@ def _graph(request: VariantRequest, folder: Path) -> Path:
     return editors.load(graphs.format).write(graphs, edit, folder)
 
 
-def _adapted(request: VariantRequest, graph: Path, folder: Path, version: str) -> Path:
-    """The graph as the runtime's version takes it, as that of any case.
+def _adapted(
+    request: VariantRequest, graph: Path, folder: Path, version: str
+) -> tuple[Path, EngineOptions]:
+    """The graph as the runtime's version takes it, as that of any case, and how to build it.
 
     Raises:
         GraphLintError: it breaks a rule then.
@@ -78,7 +84,7 @@ def _adapted(request: VariantRequest, graph: Path, folder: Path, version: str) -
     kind = backends.get(request.backend).sources[request.options.precision]
     needs = needs_of(request.backend, version, kind, request.options.precision)
     if needs is None:
-        return graph
+        return graph, request.options
     made = adapt(
         AdaptRequest(
             source=str(graph),
@@ -91,7 +97,7 @@ def _adapted(request: VariantRequest, graph: Path, folder: Path, version: str) -
         )
     )
     refuse(str(graph), made.findings)
-    return folder / made.file
+    return folder / made.file, replace(request.options, single_precision=made.single_precision)
 
 
 def _run(session: Session, request: VariantRequest, edit_s: float, build_s: float) -> Variant:

@@ -1,7 +1,7 @@
 """Normalizations written as other operators, for quantizers and runtimes that do not take them.
 
-Each function changes the nodes of a `Wiring` and returns how many it replaced. What comes out has the
-names of what went in: the last node keeps the output's.
+Each function changes the nodes of a `Wiring` and returns how many it replaced, or the names of what it
+wrote. What comes out has the names of what went in: the last node keeps the output's.
 """
 
 from __future__ import annotations
@@ -60,15 +60,24 @@ def _group(wiring: Wiring, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
     ]
 
 
-def as_primitives(wiring: Wiring, kinds: Sequence[str]) -> int:
-    """Instance and layer norms of these types as means, differences and a quotient."""
+def as_primitives(wiring: Wiring, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Instance and layer norms of these types as means, differences and a quotient.
+
+    Returns the names of the nodes that they became. Half precision cannot hold what these compute.
+    """
     writers = {INSTANCE: _instance, LAYER: _layer}
+    names: list[str] = []
 
     def change(node: onnx.NodeProto) -> Sequence[onnx.NodeProto] | None:
         writer = writers.get(node.op_type) if node.op_type in kinds else None
-        return None if writer is None else writer(wiring, node)
+        if writer is None:
+            return None
+        written = writer(wiring, node)
+        names.extend(name_of(new) for new in written)
+        return written
 
-    return wiring.rewrite(change)
+    wiring.rewrite(change)
+    return tuple(names)
 
 
 def leaky_as_maximum(wiring: Wiring) -> int:

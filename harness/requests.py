@@ -184,6 +184,8 @@ class EngineOptions:
     The rest is for GPU runtimes: the builder's ``workspace_bytes``, the folder of its timing cache,
     an optimization profile for each of ``rois`` (D, H, W) where the graph is dynamic, and whether
     a ``cuda_graph`` is replayed. ``profiled`` loads an engine that times each layer; it runs slower.
+    ``single_precision`` are nodes of the graph that must not compute in half precision where a flag,
+    and not the graph, says what does (`harness.adapting.Adapted`).
     """
 
     precision: Precision
@@ -196,6 +198,7 @@ class EngineOptions:
     rois: tuple[tuple[int, int, int], ...] = ()
     cuda_graph: bool = False
     profiled: bool = False
+    single_precision: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

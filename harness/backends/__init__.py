@@ -51,6 +51,7 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
             "backends/tensorrt_cache.py",
             "backends/tensorrt_network.py",
             "backends/tensorrt_session.py",
+            "backends/tensorrt_single.py",
             "backends/tensorrt_versions.py",
             "backends/cuda_runtime.py",
         ),

@@ -23,8 +23,15 @@ from harness.backends import cuda_runtime
 from harness.backends.base import BuildNotes
 from harness.backends.tensorrt_cache import BuilderCache
 from harness.backends.tensorrt_log import Words, make_log
-from harness.backends.tensorrt_network import add_profiles, configure, network_flags, parse
+from harness.backends.tensorrt_network import (
+    add_profiles,
+    configure,
+    is_half_by_flag,
+    network_flags,
+    parse,
+)
 from harness.backends.tensorrt_session import TensorRtSession
+from harness.backends.tensorrt_single import keep_single
 from harness.backends.tensorrt_versions import Traits, traits
 from harness.errors import BuildError, DeviceMemoryError, HarnessError, UnavailableError
 from harness.requests import EngineOptions, Probe
@@ -120,7 +127,10 @@ class TensorRt:
         network: trt.INetworkDefinition = builder.create_network(network_flags(sdk))
         parse(sdk, self._title, network, log, path)
         config: trt.IBuilderConfig = builder.create_builder_config()
-        configure(sdk, config, options, self._traits(sdk))
+        version = self._traits(sdk)
+        configure(sdk, config, options, version)
+        if is_half_by_flag(options, version):
+            keep_single(sdk, network, config, options.single_precision)
         add_profiles(builder, network, config, options)
         cache = BuilderCache(self._cache_folder(sdk, options), config)
         built = Words(log)  # what was said of the cache is no reason of the builder

@@ -88,6 +88,11 @@ def configure(
         _leave_out_libraries(sdk, config, version)
 
 
+def is_half_by_flag(options: EngineOptions, version: Traits) -> bool:
+    """Whether the builder itself decides which layers compute in half precision."""
+    return not version.strongly_typed and "FP16" in _FLAGS.get(options.precision, ())
+
+
 def add_profiles(
     builder: trt.Builder,
     network: trt.INetworkDefinition,

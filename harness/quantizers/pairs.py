@@ -74,6 +74,14 @@ class Placing:
             return None
         return Pair(quantize=quantize, dequantize=dequantize)
 
+    def float_source(self, tensor: str) -> str:
+        """The tensor that a pair quantizes, for a tensor behind one: shapes are known of it alone."""
+        maker = self.producer(tensor)
+        if maker is None or maker.op_type != DEQUANTIZE:
+            return tensor
+        quantize = self.producer(maker.input[0])
+        return tensor if quantize is None else str(quantize.input[0])
+
     def pair_behind(self, tensor: str) -> Pair | None:
         """A pair that reads a tensor; None where there is none."""
         for quantize in self.readers(tensor):

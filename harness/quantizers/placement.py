@@ -12,16 +12,18 @@ from pathlib import Path
 
 from harness import rewiring
 from harness.errors import look_up
+from harness.quantizers import placement_barriers as barriers
 from harness.quantizers import placement_rules as rules
 from harness.quantizers.pairs import Placing
 
 RULES: dict[str, rules.Rule] = {
     "pools-in-float": rules.pools_in_float,
     "behind-pools-in-float": rules.behind_pools_in_float,
-    "barrier-before-pools": rules.barrier_before_pools,
-    "barrier-behind-pools": rules.barrier_behind_pools,
-    "barrier-behind-resizes": rules.barrier_behind_resizes,
-    "pass-behind-convolutions": rules.pass_behind_convolutions,
+    "barrier-before-pools": barriers.barrier_before_pools,
+    "barrier-before-resizes": barriers.barrier_before_resizes,
+    "barrier-behind-pools": barriers.barrier_behind_pools,
+    "barrier-behind-resizes": barriers.barrier_behind_resizes,
+    "pass-behind-convolutions": barriers.pass_behind_convolutions,
     "pool-before-activation": rules.pool_before_activation,
     "pools-as-planes": rules.pools_as_planes,
     "deconvolutions-in-float": rules.deconvolutions_in_float,
@@ -38,7 +40,8 @@ NEED_RANGES = frozenset({"convolution-outputs", "linear-outputs"})
 
 # Of 8.6.0, as its probes say (`harness.quantizers.tensorrt_patterns`): max pooling, interpolation and
 # transposed convolutions of volumes have no integer kernels, and a Q that reaches them is refused; a
-# convolution of volumes is integer only with an integer output.
+# convolution of volumes is integer only with an integer output. A barrier before interpolation comes
+# behind the rule that gives convolutions their pairs, and before the one that would pass them on.
 _EIGHT = (
     "pools-in-float",
     "shared-pairs",
@@ -48,6 +51,7 @@ _EIGHT = (
     "deconvolutions-in-float",
     "heads-in-float",
     "convolution-outputs",
+    "barrier-before-resizes",
     "pass-behind-convolutions",
 )
 

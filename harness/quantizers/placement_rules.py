@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.qdq_view import DEQUANTIZE, QUANTIZE, name_of, operand
+from harness.qdq_view import QUANTIZE, name_of, operand
 from harness.quantizers.pairs import Placing
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ _FUSED = frozenset({"Relu"})
 # max f(x) = f(max x): they never fall.
 _MONOTONE = frozenset({"Clip", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 _LINEAR = ("Gemm", "MatMul")
-# What reads a dequantized tensor in a kernel of its own.
-_TAKES_CODES = frozenset(
-    {"Concat", "Conv", "ConvTranspose", "LeakyRelu", "MaxPool", "Pad", "Relu", "Resize", QUANTIZE}
-)
 
 
 # --- pooling -------------------------------------------------------------------------------------
@@ -52,111 +48,6 @@ def behind_pools_in_float(placing: Placing) -> tuple[str, ...]:
             _remove_both(placing, node)
             touched.append(name_of(node))
     return tuple(touched)
-
-
-def barrier_before_pools(placing: Placing) -> tuple[str, ...]:
-    """A factor of one between a DQ and max pooling, through which the DQ cannot move down."""
-    touched = []
-    for node in placing.of_type("MaxPool"):
-        if placing.pair(node, _ACTIVATION) is not None:
-            node.input[_ACTIVATION] = _barrier(placing, node.input[_ACTIVATION])
-            touched.append(name_of(node))
-    return tuple(touched)
-
-
-def barrier_behind_pools(placing: Placing) -> tuple[str, ...]:
-    """A factor of one between max pooling and a Q, through which the Q cannot move up."""
-    return _barriers_behind(placing, "MaxPool")
-
-
-def barrier_behind_resizes(placing: Placing) -> tuple[str, ...]:
-    """A factor of one behind interpolation that a Q reads, also through a concatenation.
-
-    A Q moves up through both.
-    """
-    return _barriers_behind(placing, "Resize")
-
-
-def _barriers_behind(placing: Placing, kind: str) -> tuple[str, ...]:
-    touched = []
-    for node in placing.of_type(kind):
-        end = str(node.output[0])
-        readers = placing.readers(end)
-        if not any(_leads_to_codes(placing, reader) for reader in readers):
-            continue
-        behind = _barrier(placing, end)
-        for reader in readers:
-            for index, name in enumerate(reader.input):
-                if name == end:
-                    reader.input[index] = behind
-        touched.append(name_of(node))
-    return tuple(touched)
-
-
-def _leads_to_codes(placing: Placing, node: onnx.NodeProto) -> bool:
-    """Whether a node quantizes, or joins tensors for one that does."""
-    if node.op_type == QUANTIZE:
-        return True
-    return node.op_type == "Concat" and any(
-        _leads_to_codes(placing, reader) for reader in placing.readers(node.output[0])
-    )
-
-
-def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
-    """Max pooling of single voxels behind the pair of a convolution's output.
-
-    It computes nothing, and the builder takes it out. But norms and what is around them are compiled
-    into one kernel, together with a pair in front; the pair is then behind no convolution, and the
-    convolution computes in float. With a pooling between them the pair stays outside. An activation
-    takes codes itself, and needs none.
-    """
-    import onnx
-
-    touched = []
-    for node in placing.of_type("Conv"):
-        pair = placing.pair_behind(node.output[0])
-        if pair is None or not any(_compiled(r) for r in placing.readers(pair.result)):
-            continue
-        rank = len(placing.wiring.shape(pair.source))
-        if rank < 4:
-            continue
-        end = placing.wiring.free(f"{pair.result}/pass")
-        for reader, index in placing.wiring.consumers()[pair.result]:
-            if _compiled(reader):
-                reader.input[index] = end
-        placing.wiring.add(
-            onnx.helper.make_node(
-                "MaxPool", [pair.result], [end], name=end, kernel_shape=[1] * (rank - 2)
-            )
-        )
-        touched.append(name_of(node))
-    return tuple(touched)
-
-
-def _compiled(node: onnx.NodeProto) -> bool:
-    """Whether a node may be compiled into one kernel with others, a pair in front of it included."""
-    return node.op_type not in _TAKES_CODES
-
-
-def _barrier(placing: Placing, tensor: str) -> str:
-    """The tensor times one; a factor a channel, so that it is a scale layer and no shuffle."""
-    import onnx
-
-    shape = placing.wiring.shape(_float_source(placing, tensor))
-    ones = np.ones((1, shape[1], *[1] * (len(shape) - 2)), np.float32)
-    factor = placing.wiring.constant(f"{tensor}/one", ones)
-    end = placing.wiring.free(f"{tensor}/barrier")
-    placing.wiring.add(onnx.helper.make_node("Mul", [tensor, factor], [end], name=end))
-    return end
-
-
-def _float_source(placing: Placing, tensor: str) -> str:
-    """The tensor that a pair quantizes, for a tensor behind one: shapes are known of it alone."""
-    maker = placing.producer(tensor)
-    if maker is None or maker.op_type != DEQUANTIZE:
-        return tensor
-    quantize = placing.producer(maker.input[0])
-    return tensor if quantize is None else str(quantize.input[0])
 
 
 def pool_before_activation(placing: Placing) -> tuple[str, ...]:
@@ -193,7 +84,7 @@ def pools_as_planes(placing: Placing) -> tuple[str, ...]:
     """Max pooling of a volume as that of its planes, then along its depth: both are 2D."""
     touched = []
     for pool in placing.of_type("MaxPool"):
-        source = _float_source(placing, pool.input[0])
+        source = placing.float_source(pool.input[0])
         shape, out = placing.wiring.shape(source), placing.wiring.shape(pool.output[0])
         window = _window(pool, len(shape))
         if window is None:

@@ -46,7 +46,8 @@ def adapt(request: AdaptRequest) -> Adapted:
         placed, lowered = Path(scratch) / _PLACED, Path(scratch) / _LOWERED
         result = _place(request, placed)
         error = half_error = None
-        if _lower(request.needs, placed, lowered) or request.needs.rules:
+        changed, single = _lower(request.needs, placed, lowered)
+        if changed or request.needs.rules:
             error = _check(request, lowered, Path(scratch))
         if request.needs.half:
             write_float16(lowered, target)
@@ -54,7 +55,13 @@ def adapt(request: AdaptRequest) -> Adapted:
         else:
             rewiring.save(rewiring.load(lowered), target)
     findings = lint_file(target).findings if request.quantized else ()
-    return replace(result, findings=findings, max_relative_error=error, half_error=half_error)
+    return replace(
+        result,
+        findings=findings,
+        max_relative_error=error,
+        half_error=half_error,
+        single_precision=single,
+    )
 
 
 def _place(request: AdaptRequest, target: Path) -> Adapted:
@@ -91,17 +98,22 @@ def _ranges(path: str) -> dict[str, float]:
     }
 
 
-def _lower(needs: GraphNeeds, source: Path, target: Path) -> bool:
-    """Write the graph in the runtime's opset; whether anything had to change."""
+def _lower(needs: GraphNeeds, source: Path, target: Path) -> tuple[bool, tuple[str, ...]]:
+    """Write the graph in the runtime's opset.
+
+    Whether anything had to change, and which nodes must compute in single precision from now on.
+    """
     wiring = rewiring.Wiring(rewiring.load(source))
     if needs.opset >= wiring.opset and not needs.primitives:
         rewiring.save(wiring.model, target)
-        return False
+        return False, ()
     if norms.INSTANCE in needs.primitives:
         norms.leaky_as_maximum(wiring)
-    norms.as_primitives(wiring, needs.primitives)
-    rewiring.save(lowering.lower(wiring, needs.opset), target)
-    return True
+    single = norms.as_primitives(wiring, needs.primitives)
+    model = lowering.lower(wiring, needs.opset)
+    rewiring.save(model, target)
+    there = {node.name for node in model.graph.node}  # a norm that no output depends on is dropped
+    return True, tuple(name for name in single if name in there)
 
 
 def _check(request: AdaptRequest, made: Path, scratch: Path) -> float:

@@ -25,6 +25,8 @@ SOURCES = (
     "tensorrt.py", "tensorrt_cache.py", "tensorrt_log.py", "tensorrt_network.py",
     "tensorrt_session.py",
 )  # fmt: skip
+# Only weakly typed networks have it: version 11 removed it with the flags.
+WEAK = sorted(uses(FOLDER / "tensorrt_single.py"))
 USED = sorted(set().union(*(uses(FOLDER / name) for name in SOURCES)))
 
 Description = Mapping[str, Any]
@@ -53,8 +55,26 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.parametrize("use", USED, ids=str)
 def test_the_version_has_what_the_backend_uses(described: Description, use: Use) -> None:
-    found = described["api"][use.path]
-    assert found is not None or use.optional, f"{described['version']} has no {use.path}"
+    _fits(described["version"], described["api"][use.path], use)
+
+
+@pytest.mark.parametrize("version", DESCRIBED)
+@pytest.mark.parametrize("use", WEAK, ids=str)
+def test_weakly_typed_versions_have_precisions_of_layers(version: str, use: Use) -> None:
+    text = SCRIPT.with_name(f"tensorrt-{version}.json").read_text()
+    _fits(version, json.loads(text)["api"].get(use.path), use)
+
+
+def test_what_layers_need_is_followed() -> None:
+    assert {use.path for use in WEAK} >= {
+        "ILayer.precision", "ILayer.set_output_type", "ILayer.name", "ITensor.name", "float32",
+        "BuilderFlag.OBEY_PRECISION_CONSTRAINTS", "INetworkDefinition.get_layer",
+    }  # fmt: skip
+
+
+def _fits(version: str, found: Any, use: Use) -> None:
+    """A version has what a file touches, as the file touches it."""
+    assert found is not None or use.optional, f"{version} has no {use.path}"
     if use.assigned:
         assert found["assignable"]
     if use.arguments is not None:

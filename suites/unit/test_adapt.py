@@ -110,13 +110,14 @@ def test_layers_lose_their_pairs(tmp_path: Path) -> None:
     assert made.max_relative_error is None  # nothing was rewritten
 
 
-def test_half_precision_leaves_norms_in_float(tmp_path: Path) -> None:
-    pytest.importorskip("modelopt", reason="ModelOpt is not installed")
+def write_norm(path: Path) -> str:
+    """Relu, an instance norm, a leaky activation and Sigmoid."""
     ones = onnx.numpy_helper.from_array(np.ones(2, np.float32), "s")
     nodes = [
         onnx.helper.make_node("Relu", ["x"], ["r"], name="relu"),
         onnx.helper.make_node(norms.INSTANCE, ["r", "s", "s"], ["n"], name="norm"),
-        onnx.helper.make_node("Sigmoid", ["n"], ["y"], name="sigmoid"),
+        onnx.helper.make_node("LeakyRelu", ["n"], ["l"], name="leaky"),
+        onnx.helper.make_node("Sigmoid", ["l"], ["y"], name="sigmoid"),
     ]
     ends = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2, 8, 8, 8])
@@ -124,10 +125,33 @@ def test_half_precision_leaves_norms_in_float(tmp_path: Path) -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [ones])
     opset = [onnx.helper.make_opsetid("", 21)]
-    path = tmp_path / "norm.onnx"
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    return str(path)
+
+
+def test_norms_as_primitives_are_named_for_single_precision(tmp_path: Path) -> None:
+    source = write_norm(tmp_path / "norm.onnx")
+    made = stage.adapt(ask(tmp_path, OLD, source=source, quantized=False, nodes=()))
+    graph = onnx.load(tmp_path / "out" / made.file).graph
+    kinds = {node.name: node.op_type for node in graph.node}
+    assert [kinds[name] for name in made.single_precision] == [
+        "ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div", "Mul", "Add",
+    ]  # fmt: skip
+    assert made.single_precision[-1] == "norm"
+    rest = [kind for name, kind in kinds.items() if name not in made.single_precision]
+    assert rest == ["Relu", "Mul", "Max", "Sigmoid"]  # the leaky activation may round
+
+
+def test_a_graph_without_norms_as_primitives_computes_as_flags_say(tmp_path: Path) -> None:
+    for needs in (OLD, GraphNeeds(opset=21)):
+        assert stage.adapt(ask(tmp_path, needs)).single_precision == ()
+
+
+def test_half_precision_leaves_norms_in_float(tmp_path: Path) -> None:
+    pytest.importorskip("modelopt", reason="ModelOpt is not installed")
+    source = write_norm(tmp_path / "norm.onnx")
     needs = GraphNeeds(opset=21, half=True)
-    made = stage.adapt(ask(tmp_path, needs, source=str(path), quantized=False, nodes=()))
+    made = stage.adapt(ask(tmp_path, needs, source=source, quantized=False, nodes=()))
     model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "out" / made.file))
     kinds = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
     (norm,) = [node for node in model.graph.node if node.op_type == norms.INSTANCE]

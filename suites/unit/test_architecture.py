@@ -25,6 +25,7 @@ SDK_FILES = {
         "backends/tensorrt_cache.py",
         "backends/tensorrt_network.py",
         "backends/tensorrt_session.py",
+        "backends/tensorrt_single.py",
     },
     "cuda": {"backends/cuda_runtime.py"},
 }

@@ -87,7 +87,8 @@ CASES: dict[str, tuple[Any, dict[str, NDArray[Any]]]] = {
 
 def lowered(source: Path, target: Path) -> Any:
     wiring = Wiring(load(source))
-    norms.as_primitives(wiring, (norms.INSTANCE, norms.LAYER))
+    written = norms.as_primitives(wiring, (norms.INSTANCE, norms.LAYER))
+    assert set(written) <= {node.name for node in wiring.nodes}
     save(lowering.lower(wiring, 17), target)
     return onnx.load(target)
 

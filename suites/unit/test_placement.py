@@ -99,6 +99,16 @@ class Placed:
         short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
         return " ".join(short.get(kind, kind) for kind in kinds)
 
+    def before_node(self, node: str) -> str:
+        """The three nodes in front of one."""
+        kinds: list[str] = []
+        maker = self._placing.producer(self._nodes[node].input[0])
+        while maker is not None and len(kinds) < 3:
+            kinds.insert(0, maker.op_type)
+            maker = self._placing.producer(maker.input[0])
+        short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
+        return " ".join(short.get(kind, kind) for kind in kinds)
+
     def is_the_same_in_float(self) -> None:
         """Without any pairs both graphs compute the same."""
         outputs = []
@@ -163,6 +173,59 @@ def test_a_barrier_stands_behind_interpolation_that_a_q_reads(
     assert placed.touched == {"barrier-behind-resizes": ("r",)}
     assert placed.chain("r").startswith("Mul" if joined else "Mul Q DQ Conv")
     placed.is_the_same_in_float()
+
+
+def with_resize() -> Net:
+    """A convolution that interpolation and a sum read."""
+    net = Net()
+    net.values["larger"] = np.array([1, 1, 2, 2, 2], np.float32)
+    net.conv(net.pair("x"), "c1")
+    net.add("Resize", ["c1", "", "larger"], "r", mode="nearest")
+    net.add("Add", ["r", net.add("ReduceMean", ["c1"], "mean", keepdims=1)], "y")
+    return net
+
+
+@pytest.mark.parametrize("passed_first", [False, True])
+def test_a_barrier_stands_before_interpolation_that_reads_a_dq(
+    tmp_path: Path, *, passed_first: bool
+) -> None:
+    rules = ["barrier-before-resizes", "pass-behind-convolutions"]
+    rules = ["convolution-outputs", *(reversed(rules) if passed_first else rules)]
+    placed = Placed(with_resize(), tmp_path, rules)
+    assert placed.touched["barrier-before-resizes"] == ("r",)
+    assert placed.before_node("r") == "Q DQ Mul"
+    assert placed.before_node("mean") == "Q DQ MaxPool"  # which a norm would be compiled with
+    placed.is_the_same_in_float()
+
+
+def test_a_barrier_takes_the_place_of_a_pooling_that_passes_all(tmp_path: Path) -> None:
+    net = Net()
+    net.values["larger"] = np.array([1, 1, 2, 2, 2], np.float32)
+    passed = net.add("MaxPool", [net.pair("x")], "pass", kernel_shape=[1] * 3)
+    net.add("Resize", [passed, "", "larger"], "r", mode="nearest")
+    placed = Placed(net, tmp_path, ["barrier-before-resizes"])
+    assert placed.touched == {"barrier-before-resizes": ("r",)}
+    assert placed.before_node("r") == "Q DQ Mul"
+    placed.is_the_same_in_float()
+
+
+@pytest.mark.parametrize("between", [None, "Relu", "MaxPool"])
+def test_interpolation_of_float_values_needs_no_barrier(
+    tmp_path: Path, between: str | None
+) -> None:
+    net = Net()
+    net.values["larger"] = np.array([1, 1, 2, 2, 2], np.float32)
+    source = {"Relu": lambda: net.add("Relu", [net.pair("x")], "a"),
+              "MaxPool": lambda: net.pool(net.pair("x"))}.get(between or "", lambda: "x")()  # fmt: skip
+    net.add("Resize", [source, "", "larger"], "r", mode="nearest")
+    placed = Placed(net, tmp_path, ["barrier-before-resizes"])
+    assert placed.touched == {"barrier-before-resizes": ()}
+
+
+def test_a_barrier_before_a_resize_is_passed_by_no_pooling() -> None:
+    eight = rules_for("tensorrt", "8.6.0")
+    order = [eight.index(n) for n in ("convolution-outputs", "barrier-before-resizes", "pass-behind-convolutions")]  # fmt: skip
+    assert order == sorted(order)
 
 
 def test_interpolation_that_no_q_reads_needs_no_barrier(tmp_path: Path) -> None:

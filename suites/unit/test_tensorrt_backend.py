@@ -89,6 +89,28 @@ class Config:
         return getattr(self, "timing", None)
 
 
+class Layer:
+    """Reads some tensors and computes one, which is named after it."""
+
+    def __init__(self, name: str, *inputs: str) -> None:
+        self.name = name
+        self.precision: str | None = None
+        self.types: list[tuple[int, str]] = []
+        self._inputs = [None, *inputs]  # a left-out one, too
+        self.num_inputs = len(self._inputs)
+
+    def get_input(self, index: int) -> SimpleNamespace | None:
+        name = self._inputs[index]
+        return None if name is None else SimpleNamespace(name=name)
+
+    def get_output(self, index: int) -> SimpleNamespace:
+        assert index == 0
+        return SimpleNamespace(name=f"{self.name}:0")
+
+    def set_output_type(self, index: int, kind: str) -> None:
+        self.types.append((index, kind))
+
+
 class Builder:
     """Logs what it is told to and gives what it is told to."""
 
@@ -97,6 +119,7 @@ class Builder:
     warnings: tuple[str, ...] = ()
     flags = 1 << 1
     config = Config()
+    layers: tuple[Layer, ...] = ()
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -104,7 +127,13 @@ class Builder:
     def create_network(self, flags: int) -> Any:
         assert flags == self.flags
         image = SimpleNamespace(name="image", shape=(1, 1, 96, 96, 96))
-        return SimpleNamespace(num_inputs=1, num_outputs=1, get_input=lambda _: image)
+        return SimpleNamespace(
+            num_inputs=1,
+            num_outputs=1,
+            get_input=lambda _: image,
+            num_layers=len(self.layers),
+            get_layer=lambda index: self.layers[index],
+        )
 
     def create_builder_config(self) -> Config:
         type(self).config = Config()
@@ -157,7 +186,10 @@ def weak(sdk: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespa
     """TensorRT 8.6, without any library of CUDA's."""
     sdk.__version__ = "8.6.0"
     sdk.NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0)
-    sdk.BuilderFlag = SimpleNamespace(TF32="tf32", FP16="fp16", INT8="int8")
+    sdk.BuilderFlag = SimpleNamespace(
+        TF32="tf32", FP16="fp16", INT8="int8", OBEY_PRECISION_CONSTRAINTS="obey"
+    )
+    sdk.float32 = "float32"
     sdk.TacticSource = SimpleNamespace(CUBLAS=0, CUBLAS_LT=1, CUDNN=2)
     sdk.Builder.flags = 1 << 0
     monkeypatch.setattr(tensorrt_network, "_loads", lambda _: False)
@@ -198,6 +230,61 @@ def test_weakly_typed_networks_take_their_precision_from_flags(
 ) -> None:
     assert BACKEND.build(source(tmp_path), replace(OPTIONS, precision=precision)) == b"plan"
     assert weak.Builder.config.calls == [*flags, ("sources", 0b11000)]
+
+
+def with_norm() -> tuple[Layer, ...]:
+    """A convolution, two layers of a norm one after the other, and what reads them."""
+    return (
+        Layer("conv", "image"),
+        Layer("norm/square", "conv:0"),
+        Layer("norm", "norm/square:0"),
+        Layer("relu", "norm:0"),
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-fp16"])
+def test_norms_compute_in_single_precision_beside_the_half_flag(
+    weak: SimpleNamespace, tmp_path: Path, precision: Precision
+) -> None:
+    weak.Builder.layers = with_norm()
+    names = ("norm/square", "norm")
+    BACKEND.build(source(tmp_path), replace(OPTIONS, precision=precision, single_precision=names))
+    assert ("set", "obey") in weak.Builder.config.calls
+    kinds = {layer.name: layer.precision for layer in weak.Builder.layers}
+    assert kinds == {"conv": None, "norm/square": "float32", "norm": "float32", "relu": None}
+    types = {layer.name: layer.types for layer in weak.Builder.layers}
+    assert types.pop("norm/square") == [(0, "float32")]
+    assert not any(types.values())  # what leaves the norm may be half
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "int8"])
+def test_without_the_half_flag_nothing_is_demanded_of_layers(
+    weak: SimpleNamespace, tmp_path: Path, precision: Precision
+) -> None:
+    weak.Builder.layers = with_norm()
+    BACKEND.build(
+        source(tmp_path), replace(OPTIONS, precision=precision, single_precision=("norm",))
+    )
+    assert ("set", "obey") not in weak.Builder.config.calls
+    assert not any(layer.precision for layer in weak.Builder.layers)
+
+
+def test_in_a_strongly_typed_network_the_graph_says_it(
+    sdk: SimpleNamespace, tmp_path: Path
+) -> None:
+    sdk.Builder.layers = with_norm()
+    BACKEND.build(source(tmp_path), replace(OPTIONS, precision="fp16", single_precision=("norm",)))
+    assert not any(layer.precision for layer in sdk.Builder.layers)
+
+
+def test_a_layer_of_a_norm_that_is_not_there_is_named(
+    weak: SimpleNamespace, tmp_path: Path
+) -> None:
+    weak.Builder.layers = with_norm()
+    names = ("norm", *(f"other/{number}" for number in range(6)))
+    options = replace(OPTIONS, precision="fp16", single_precision=names)
+    with pytest.raises(BuildError, match=r"layers other/0, .*other/4 and 1 more .* 4 layers"):
+        BACKEND.build(source(tmp_path), options)
 
 
 def test_kernels_of_a_library_that_is_there_stay(
