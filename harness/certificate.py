@@ -3,7 +3,8 @@
 Three answers. *Not int8*: hardly any of it, or nobody can tell; the case has failed. *Partly int8*:
 less than is required, or more than a hundredth of it in no executed layer; the case is measured, and
 its certificate not granted. And granted: the arithmetic is there, and so are the size and the time,
-which a simulation does not have, and which must be worth it beside the fastest float engine.
+which a simulation does not have, and which must be worth it beside the fastest float engine; and where
+Dice was measured it has kept FP32's.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from harness.dice_lost import keeps
 from harness.errors import NotInt8Error, UnexpectedInt8Error
-from harness.expectations import MOST_UNMAPPED, NOT_INT8
+from harness.expectations import MOST_DICE_LOST, MOST_UNMAPPED, NOT_INT8
 from harness.ratios import WORTH_IT, doubt_of_worth
 from harness.types import CaseResult, Certificate, Coverage, Precision, Ratios
 
@@ -36,13 +38,14 @@ class Rivals:
     ``fp32`` has the ratios over FP32 and over the fastest float engine; ``unmeasured`` are float
     precisions that the backend builds by default and this run has not. ``fake`` is the fake engine's
     median latency over this one's; a runtime that cannot simulate (``has_fake``) needs no such
-    evidence.
+    evidence. ``dice_lost`` is FP32's mean Dice less this one's, None where Dice was not measured.
     """
 
     fp32: Ratios | None = None
     unmeasured: Sequence[Precision] = ()
     fake: float | None = None
     has_fake: bool = True
+    dice_lost: float | None = None
 
 
 def certify(
@@ -68,6 +71,7 @@ def certify(
         _ratio_check("faster than fp32", speedup),
         *_float_checks(ratios, rivals.unmeasured),
         *([_ratio_check("faster than fake-int8", rivals.fake)] if rivals.has_fake else []),
+        *_dice_checks(rivals.dice_lost),
     )
     return Certificate(
         granted=all(holds is True for holds, _ in checks),
@@ -185,6 +189,14 @@ def _float_checks(ratios: Ratios | None, unmeasured: Sequence[Precision]) -> lis
     if unmeasured:
         found.append(_ratio_check(f"faster than {', '.join(unmeasured)}", None))
     return found
+
+
+def _dice_checks(lost: float | None) -> list[_Check]:
+    """Engines with the paper's class counts have no Dice, and need none."""
+    if lost is None:
+        return []
+    words = f"lost {lost:.3f}" if not lost < 0 else f"gained {-lost:.3f}"
+    return [(keeps(lost), f"keeps the Dice of fp32: {words}, {MOST_DICE_LOST} may be lost")]
 
 
 def _some(names: tuple[str, ...], most: int = 5) -> str:

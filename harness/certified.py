@@ -8,6 +8,7 @@ from harness import backends
 from harness.adapted_graphs import adapted
 from harness.artifacts import Workshop
 from harness.certificate import Rivals, certify, refuse_float, refuse_int8
+from harness.dice_lost import dice_lost
 from harness.expectations import required_int8_macs
 from harness.ratios import quotient, ratios_of
 from harness.types import (
@@ -63,6 +64,7 @@ def _rivals(row: CaseResult, rows: Sequence[CaseResult]) -> Rivals:
         unmeasured=_unmeasured(spec.default_precisions, {r.precision for r in beside}),
         fake=quotient(fake.median if fake else None, ours.median if ours else None),
         has_fake="fake-int8" in spec.sources,
+        dice_lost=dice_lost(row, rows),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness import dice_lost
 from harness.layer_losses import SensitivityRecord
 from harness.record import RunLike
 from harness.report import formats, sensitivity_table, simulated, worth
@@ -125,8 +126,8 @@ def _problems(record: RunRecord) -> str:
 
 
 def _worth(record: RunRecord) -> str:
-    """INT8 engines that are no faster than a float one."""
-    found = worth.doubts(record.ratios)
+    """Engines that lost their Dice, and INT8 engines that are no faster than a float one."""
+    found = (*dice_lost.doubts(record.cases), *worth.doubts(record.ratios))
     return "\n".join(f"- {escape(doubt)}" for doubt in found[:_MOST_ROWS])
 
 

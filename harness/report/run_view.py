@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harness import dice_lost
 from harness.report import charts, formats, simulated, worth
 from harness.report.device_times import device_table
 from harness.report.dice_chart import class_rows, dice_chart, dice_table
@@ -59,7 +60,7 @@ def run_banner(record: RunRecord) -> Banner:
 
 
 def _doubts(record: RunRecord) -> tuple[Cell, ...]:
-    """INT8 engines that were measured, and have no certificate or are not worth it all the same."""
+    """What was measured, and lost its Dice, has no certificate or is not worth it all the same."""
     names = [
         str(case.case)
         for case in record.cases
@@ -67,7 +68,10 @@ def _doubts(record: RunRecord) -> tuple[Cell, ...]:
     ]
     words = [f"Certificate not granted, for the reasons below: {formats.some(names)}."]
     found = worth.doubts(record.ratios)
-    words = [*(words if names else []), *(f"{doubt}." for doubt in found[:_MOST_REASONS])]
+    lost = [f"{doubt}." for doubt in dice_lost.doubts(record.cases)]
+    if len(lost) > _MOST_REASONS:
+        lost[_MOST_REASONS:] = [f"{len(lost) - _MOST_REASONS} more lost theirs."]
+    words = [*lost, *(words if names else []), *(f"{doubt}." for doubt in found[:_MOST_REASONS])]
     if len(found) > _MOST_REASONS:
         words.append(f"{len(found) - _MOST_REASONS} more are not worth it.")
     return tuple(Cell(text=text) for text in words)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Literal
 
+from harness import dice_lost
 from harness.report import simulated, worth
 from harness.report.device_times import replayed
 from harness.report.ledger_lines import print_ledgers
@@ -69,6 +70,8 @@ def _print_findings(console: Console, record: RunRecord) -> None:
     for case in record.cases:
         if case.certificate is not None:
             _print_certificate(console, case)
+    for doubt in dice_lost.doubts(record.cases):
+        console.print(doubt, style="bold red", highlight=False)
     for doubt in worth.doubts(record.ratios):
         console.print(doubt, style="yellow", highlight=False)
     for case in record.cases:

@@ -93,6 +93,7 @@ LAYERS = (
         "editors",
         "graph_needs",
         "certificate",
+        "dice_lost",
         "expectations",
         "alternating",
         "scales",

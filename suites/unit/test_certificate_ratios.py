@@ -285,6 +285,25 @@ def test_certificate_is_granted_when_everything_holds() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lost", "finding"),
+    [
+        (0.885, "NO: keeps the Dice of fp32: lost 0.885, 0.02 may be lost"),
+        (0.0201, "NO: keeps the Dice of fp32: lost 0.020, 0.02 may be lost"),
+        (float("nan"), "NO: keeps the Dice of fp32: lost nan, 0.02 may be lost"),
+        (0.02, "yes: keeps the Dice of fp32: lost 0.020, 0.02 may be lost"),
+        (-0.003, "yes: keeps the Dice of fp32: gained 0.003, 0.02 may be lost"),
+    ],
+)
+def test_an_engine_that_lost_its_dice_has_no_certificate(lost: float, finding: str) -> None:
+    rivals = Rivals(fp32=RATIOS, fake=2.0, dice_lost=lost)
+    case = _covered(0.96)
+    found = certify(case, required_int8_macs=0.95, quantize_nodes=40, rivals=rivals)
+    assert found.findings[-1] == finding
+    assert found.granted == finding.startswith("yes")
+    assert refuse_float(case, found).status == "ok"  # it computes in int8, and is measured
+
+
 def test_the_certificate_says_how_much_of_the_graph_is_quantized() -> None:
     certificate = certify(
         _covered(0.96),

@@ -8,7 +8,7 @@ import pytest
 
 from harness import backends
 from harness.certified import _rivals
-from harness.types import CaseResult, Precision
+from harness.types import CaseResult, Dice, Precision
 from suites.unit.report_records import eight_networks
 
 LIKE = eight_networks().cases[2]
@@ -52,6 +52,25 @@ def test_a_runtime_whose_default_is_fp32_alone_needs_no_more(backend: str) -> No
     found = _rivals(ours, [ours, row("fp32", backend=backend)])
     assert found.unmeasured == ()
     assert found.has_fake
+
+
+def with_dice(case: CaseResult, mean: float) -> CaseResult:
+    return replace(case, dice=Dice(mean=mean, per_class={}, per_case={}))
+
+
+@pytest.mark.parametrize("status", ["ok", "inconclusive"])
+def test_dice_is_held_against_fp32_whatever_the_times_are(status: str) -> None:
+    ours = with_dice(row("int8", status=status), 0.07)
+    rows = [ours, with_dice(row("fp32", status=status), 0.95), with_dice(row("fp16"), 0.1)]
+    assert _rivals(ours, rows).dice_lost == pytest.approx(0.88)
+
+
+@pytest.mark.parametrize("other", [{"backend": "openvino"}, {"status": "failed"}, {"dice": None}])
+def test_without_dice_of_fp32_no_loss_is_known(other: dict[str, object]) -> None:
+    ours = with_dice(row("int8"), 0.07)
+    reference = replace(with_dice(row("fp32"), 0.95), **other)  # type: ignore[arg-type]
+    assert _rivals(ours, [ours, reference]).dice_lost is None
+    assert _rivals(replace(ours, dice=None), [with_dice(row("fp32"), 0.95)]).dice_lost is None
 
 
 def test_a_certificate_of_doubtful_times_has_no_ratios() -> None:

@@ -56,6 +56,26 @@ def test_each_output_says_by_itself_that_int8_is_not_worth_it() -> None:
         assert "int8-fp16 is not worth it" not in output
 
 
+def without_dice(record: RunRecord, precision: Precision, lost: float) -> RunRecord:
+    dice = next(case.dice for case in record.cases if case.precision == "fp32")
+    assert dice is not None
+    return run_of([
+        replace(case, dice=replace(dice, mean=dice.mean - (lost if case.precision == precision else 0)))
+        for case in record.cases
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-fp16"])
+def test_each_output_says_that_a_case_lost_its_dice(precision: Precision) -> None:
+    for output in every_output(without_dice(on_tensorrt(BETTER), precision, 0.5)):
+        assert f"unet/mni152/tensorrt/{precision} lost 0.500 of FP32" in output
+
+
+def test_a_loss_by_rounding_is_none_to_speak_of() -> None:
+    for output in every_output(without_dice(on_tensorrt(BETTER), "int8-fp16", 0.019)):
+        assert "may be lost" not in output
+
+
 def test_what_is_as_fast_is_called_so() -> None:
     found = worth.doubts(on_tensorrt(UNET | {"int8-fp16": 1.75}).ratios)
     assert found == (SLOWER, "unet/mni152/tensorrt/int8-fp16 is not worth it: fp16 is as fast")
