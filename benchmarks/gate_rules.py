@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Which recordings, how many comparisons, and the form of the answer."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gate_rules",
+        allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -122,7 +122,7 @@ def _exit_at_end_of_input() -> None:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("core", type=int, help="-1: any")
     parser.add_argument("seed", type=int)
     parser.add_argument("kind", choices=("arithmetic", "memory"))

@@ -37,17 +37,16 @@ from harness.cache import Cache
 from harness.case_run import CaseRun
 from harness.cli import guarded
 from harness.commands.options import (
-    add_cache_option,
-    add_checkpoint_option,
-    add_measuring_options,
+    add_run_options,
     make_config,
     reporting,
 )
-from harness.config import DEFAULT_TASK, MODELS_HELP, RunConfig
+from harness.config import RunConfig
 from harness.environment import read_environment
 from harness.errors import EXIT_FAILED, EXIT_PASS
 from harness.files import check_writable
 from harness.report.progress import Reporter
+from harness.run_options import MEASURING, PLACES
 from harness.types import CaseId, Precision
 
 SCHEMA_VERSION = 1
@@ -64,29 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``voxgate bench``, without those that this benchmark decides."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quantizers",
+        allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", default="default", help=MODELS_HELP)
-    parser.add_argument("--task", default=DEFAULT_TASK, help="default: %(default)s")
-    add_measuring_options(parser)
-    add_cache_option(parser)
-    add_checkpoint_option(parser)
+    add_run_options(parser, ("models", "task", *MEASURING, *PLACES))
     parser.add_argument("--record", type=Path, help="write what was measured there, as JSON")
-    parser.set_defaults(
-        backend=BACKEND,
-        precisions="fp32,int8",
-        classes="task",
-        quantizer="",
-        calibration="",
-        calibration_patches=0,
-        calibration_seed=0,
-        calibration_data=None,
-        float_layers="",
-        python=[],
-        surface_metrics=False,
-        surface_tolerance=RunConfig().surface_tolerance_mm,
-    )
+    parser.set_defaults(backend=BACKEND, precisions="fp32,int8")
     return parser
 
 

@@ -32,7 +32,7 @@ from harness.cache import Cache
 from harness.case_run import CaseRun
 from harness.cli import guarded
 from harness.commands.inspect import parse_case
-from harness.commands.options import add_cache_option, add_checkpoint_option, reporting
+from harness.commands.options import add_run_options, reporting
 from harness.config import RunConfig
 from harness.environment import read_environment, usable_cores
 from harness.errors import EXIT_PASS, ArtifactError, UsageError
@@ -40,6 +40,7 @@ from harness.files import check_writable, sha256_bytes
 from harness.launcher import Limits, run_job
 from harness.report.progress import Reporter
 from harness.requests import PairRequest, Probe, RunRequest
+from harness.run_options import PLACES
 from harness.types import CaseId
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     """What to record, how often, and where to."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.record_launches",
+        allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -96,8 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the neighbours, and of mixed")
     parser.add_argument("--time-limit", type=float, default=1800.0, help="seconds of one launch")
-    add_cache_option(parser)
-    add_checkpoint_option(parser)
+    add_run_options(parser, PLACES)
     return parser
 
 

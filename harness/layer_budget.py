@@ -7,7 +7,6 @@ say in the choice.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from harness.ratios import quotient, ratios_of
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
 from harness.requests import Probe
+from harness.run_options import command_line
 from harness.types import CaseResult, Precision, RunRecord
 from harness.variants import Edit
 
@@ -76,20 +76,7 @@ def by_gain(layers: Sequence[LayerLoss], alone: Mapping[str, float]) -> tuple[st
 
 def command_of(config: RunConfig, precision: Precision, layers: Sequence[str]) -> str:
     """The bench that measures a network with these layers in float."""
-    options = {
-        "models": config.models[0],
-        "task": config.task,
-        "backend": config.backends[0],
-        "precisions": precision,
-        "quantizer": config.quantizer,
-        "calibration": config.calibration_method,
-        "float-layers": ",".join(layers),
-    }
-    defaults = {"task": RunConfig().task, "backend": ",".join(RunConfig().backends)}
-    shown = {
-        name: value for name, value in options.items() if value and defaults.get(name) != value
-    }
-    return shlex.join(["voxgate", "bench", *(w for n, v in shown.items() for w in (f"--{n}", v))])
+    return command_line(replace(config, precisions=(precision,), float_layers=tuple(layers)))
 
 
 def confirm(

@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 
 from harness import study
-from harness.commands.options import add_cache_option, add_checkpoint_option, reporting
+from harness.commands.options import add_run_options, reporting
 from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import (
     DEFAULT_BACKENDS,
@@ -22,6 +22,7 @@ from harness.config import (
     split_names,
 )
 from harness.errors import UsageError
+from harness.run_options import PLACES
 from harness.study_record import StudyRecord
 
 
@@ -47,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit", type=float, default=defaults.time_limit_s, help="seconds a worker may take"
     )
     parser.add_argument("--memory-limit", type=float, help="GiB a worker may hold")
-    add_cache_option(parser)
-    add_checkpoint_option(parser)
+    add_run_options(parser, PLACES)
     parser.add_argument("--record", type=Path, help="default: records/<UTC time>-calibration.json")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import alternating, backends, record
 from harness.commands.gate import EXIT_CODES
-from harness.commands.options import add_run_options, make_config, reporting
+from harness.commands.options import add_run_options, make_config, refuse, reporting
 from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import RunConfig, default_record_path
 from harness.errors import UsageError
@@ -33,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: records/<UTC time>-compare.json; of two records none is written",
     )  # fmt: skip
     add_run_options(parser)
-    parser.set_defaults(launches=alternating.LAUNCHES)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             "or two interpreters: --python-a A/bin/python --python-b B/bin/python"
         )
         raise UsageError(msg)
+    refuse(options, "with two records, which are compared as they were run")
     if options.record is not None:
         check_places(options.record)
     result = compare_files(*(Path(name) for name in options.records))
@@ -64,6 +64,8 @@ def _interpreters(options: argparse.Namespace, pythons: list[str]) -> Comparison
     if len(pythons) != 2:
         msg = "name both interpreters: --python-a and --python-b"
         raise UsageError(msg)
+    if options.launches is None:
+        options.launches = alternating.LAUNCHES
     config = make_config(options)
     if config.pythons:
         msg = "compare runs each backend under both interpreters: --python-a and --python-b, not --python"

@@ -13,14 +13,14 @@ from harness import backends, jobs
 from harness.commands.gpus import gpu_facts, gpu_lines
 from harness.commands.nightly import BACKEND as NIGHTLY
 from harness.commands.nightly import Nightly, read_nightly
-from harness.commands.options import add_python_option
-from harness.config import split_pythons
+from harness.commands.options import add_run_options
 from harness.environment import read_environment, usable_cores
 from harness.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UnavailableError, UsageError
 from harness.interpreter import find, own
 from harness.launcher import Limits, run_job
 from harness.nvml import Driver, read_driver
 from harness.requests import Probe, ProbeRequest
+from harness.run_options import config_of
 from harness.types import INT8_PRECISIONS, Environment
 
 _LIMITS = Limits(seconds=120)
@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The format, how much, and other interpreters."""
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--all", action="store_true", help="also why the rest does not run here")
-    add_python_option(parser)
+    add_run_options(parser, ["python"])
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when some real backend runs INT8 here, 4 otherwise."""
-    pythons = {backends.get(name).name: path for name, path in split_pythons(options.python)}
+    pythons = {backends.get(name).name: path for name, path in config_of(options).pythons}
     probes = {name: _probe(name, pythons.get(name)) for name in backends.BACKENDS if name != "fake"}
     accelerator = next((p.accelerator for p in probes.values() if p.accelerator), "")
     environment, driver = read_environment(usable_cores(), probes), read_driver(accelerator)

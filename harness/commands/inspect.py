@@ -16,10 +16,11 @@ import msgspec
 
 from harness import pipeline
 from harness.cache import MANIFEST, read_manifest
-from harness.commands.options import add_run_options, make_config, reporting
+from harness.commands.options import add_run_options, refuse, reporting
 from harness.coverage import measure_coverage
 from harness.errors import ArtifactError, HarnessError, UsageError, unknown_name
 from harness.expectations import MOST_UNMAPPED, NOT_INT8, required_int8_macs
+from harness.run_options import PLACES, QUANTIZATION, config_of
 from harness.types import (
     INT8_PRECISIONS,
     PRECISIONS,
@@ -31,30 +32,33 @@ from harness.types import (
     Share,
 )
 
+# What decides the engine of a case, and what else running one takes.
+_BUILDING = ("classes", *QUANTIZATION, "threads", "workspace")
+_RUNNING = ("python", "time_limit", "memory_limit", "cuda_graph", *PLACES)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to inspect, and the run options."""
+    """What to inspect, and the run options that its engine depends on."""
     parser.add_argument("target", metavar="CASE-or-ENGINE")
     parser.add_argument("--json", action="store_true", help="for programs")
-    add_run_options(parser)
+    add_run_options(parser, (*_BUILDING, *_RUNNING))
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when the layers could be read."""
     engine = engine_file(options.target)
     if engine is None:
-        case, threads, classes = parse_case(options.target), options.threads, options.classes
+        case, config = parse_case(options.target), config_of(options)
     else:
+        refuse(options, "with an engine file, which is inspected as it was built", _RUNNING)
         case, threads, classes = _built_for(engine)
-    options.backend = case.backend
+        config = replace(config_of(options), threads=threads, classes=classes)
     config = replace(
-        make_config(options),
+        config,
         models=(case.model,),
         task=case.task,
-        classes=classes,
         backends=(case.backend,),
         precisions=(case.precision,),
-        threads=threads,
     ).check()
     with reporting() as reporter:
         graph, layers = pipeline.inspect_case(config, case, reporter, engine)

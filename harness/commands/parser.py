@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with one subcommand a command module."""
     parser = argparse.ArgumentParser(
         prog="voxgate",
+        allow_abbrev=False,  # a new option must not give a stored command line another meaning
         description="Real INT8 post-training quantization of 3D segmentation networks, measured.",
         epilog="exit codes: 0 pass, 1 regression, 2 usage, 3 inconclusive, 4 a case failed or is unavailable, 130 interrupted",
     )
@@ -49,5 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").splitlines()[0]
-        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
+        module.add_arguments(
+            commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
+        )
     return parser

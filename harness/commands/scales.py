@@ -17,20 +17,26 @@ from harness import checked_scales, pipeline
 from harness.cache import Cache
 from harness.checked_scales import GraphScales
 from harness.commands.options import add_run_options, make_config, reporting
+from harness.run_options import PLACES, QUANTIZATION
 from harness.scales.records import ROLES
+
+# No engine is built, and nothing is timed.
+_USED = (
+    "task", "classes", "backend", *QUANTIZATION, "threads", "time_limit", "memory_limit", *PLACES,
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Models by name, and the run options."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="or several, separated by commas")
+    """Models by name, and the run options that a quantized graph depends on."""
+    parser.add_argument(
+        "models", metavar="MODEL", nargs="?", help="or several, or a set of them, by commas"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
-    add_run_options(parser)
+    add_run_options(parser, _USED)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when all that could be checked is equal, 4 otherwise."""
-    if options.model:
-        options.models = options.model
     config = make_config(options)
     with reporting() as reporter:
         workshop = pipeline.make_workshop(config, Cache(config.cache_root), reporter.say)

@@ -18,6 +18,7 @@ from harness.commands.report import check_places, print_places, write_with_page
 from harness.config import default_record_path
 from harness.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
 from harness.layer_losses import BudgetOutcome, Proxy
+from harness.run_options import RUN_OPTIONS, SURFACES
 from harness.sensitivity import SensitivityConfig
 from harness.types import Precision
 
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rest-in", metavar="PRECISION",
         help="arithmetic of all others around one in float; default: int8 where there is one",
     )  # fmt: skip
-    add_run_options(parser)
+    add_run_options(parser, [name for name in RUN_OPTIONS if name not in SURFACES])
     parser.add_argument("--record", type=Path, help="default: records/<UTC time>-sensitivity.json")
 
 
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.report.sensitivity_table import print_sensitivity
     from harness.report.table import make_console
 
-    if options.models != "default":
+    if options.models is not None:
         msg = f"one model at a time: leave --models out, and write 'voxgate sensitivity {options.model}'"
         raise UsageError(msg)
     options.models = options.model

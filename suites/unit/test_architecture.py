@@ -98,7 +98,7 @@ LAYERS = (
         "alternating",
         "scales",
     ),
-    ("stages", "config", "record", "baseline", "accepted"),
+    ("stages", "config", "run_options", "record", "baseline", "accepted"),
     ("measure", "measure_variant", "timed_launch", "row_times", "jobs", "trends"),
     ("interpreter",),
     ("worker", "launcher", "gpu_monitor", "clean_build"),

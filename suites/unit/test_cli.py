@@ -315,7 +315,7 @@ def test_inspect_takes_an_engine_of_the_cache(
     assert "MACs: 100.0% int8" in printed
     assert "this engine computes in INT8" in printed
     elsewhere = str(tmp_path / "elsewhere")
-    assert main(["inspect", str(engine), "--threads", "1", "--cache-dir", elsewhere]) == 0
+    assert main(["inspect", str(engine), "--cache-dir", elsewhere]) == 0
     captured = capsys.readouterr()
     assert "MACs: 100.0% int8" in captured.out
     assert "building" not in captured.err
