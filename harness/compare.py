@@ -25,6 +25,7 @@ from harness.gate import (
 from harness.layer_changes import Side, Times, layer_changes
 from harness.noninferiority import judge_dice
 from harness.stages.evaluate import dice_scores
+from harness.subjects import subjects_of
 from harness.types import CaseId, CaseResult, Environment, RunRecord
 from harness.verdicts import CaseComparison, LayerChange, Outcome, Verdict, gravest
 
@@ -244,7 +245,7 @@ def _footprint(before: CaseResult, after: CaseResult) -> Iterable[Verdict | str]
 
 def _dice(before: CaseResult, after: CaseResult) -> Sequence[Verdict | str]:
     if before.dice and after.dice:
-        return judge_dice(before.dice, after.dice)
+        return judge_dice(before.dice, after.dice, subjects=subjects_of(after.task))
     return ("Dice: it was not measured on both sides",)
 
 

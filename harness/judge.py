@@ -25,6 +25,7 @@ from harness.files import check_writable
 from harness.pairing import Pairing, engine_path
 from harness.record import SCHEMA_VERSION
 from harness.report.progress import Reporter
+from harness.subjects import subjects_of
 from harness.types import CaseId, CaseResult, RunRecord
 from harness.verdicts import (
     CaseVerdicts,
@@ -294,7 +295,9 @@ def _untimed(row: CaseResult, entry: Entry, rules: GateConfig) -> tuple[Verdict,
         found.append(Verdict(metric="memory", outcome="inconclusive", words=words))
     found.append(gate.judge_coverage(entry.int8_coverage, row.int8_coverage))
     if entry.dice is not None and row.dice is not None:
-        found += noninferiority.judge_dice(entry.dice, row.dice, margin=rules.dice_margin)
+        found += noninferiority.judge_dice(
+            entry.dice, row.dice, margin=rules.dice_margin, subjects=subjects_of(row.task)
+        )
     elif entry.dice is not None:
         words = "Dice was not measured, and the baseline has it"
         found.append(Verdict(metric="dice", outcome="inconclusive", words=words))

@@ -1,7 +1,7 @@
 """Where the Dice goes: from FP32 over the simulation to real INT8, per class and case. Pure.
 
-A step is the difference of two measured rows of one run, case by case, so its mean is bootstrapped
-over the cases, paired. FP32 to the simulation is what quantization loses, the simulation to the real
+A step is the difference of two measured rows of one run, patch by patch. Patches are averaged by
+subject, and the mean is bootstrapped over the subjects, paired. FP32 to the simulation is what quantization loses, the simulation to the real
 engine what the backend does; their sum is the total. A precision that is only simulated has the first
 step alone, one that is not quantized (fp16) the total alone.
 
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.noninferiority import ABSENT, bounds
+from harness.bootstrap import estimate, subject_words
+from harness.noninferiority import ABSENT
 from harness.scores import DiceLedger, LedgerStep, Loss, Metric, Step
+from harness.subjects import subjects_of
 from harness.types import (
     INT8_PRECISIONS,
     SIMULATED_PRECISIONS,
@@ -169,7 +171,8 @@ def _ledger(
         if not why[step]
     }
     changes = _changes({step: (scores(a), scores(b)) for step, (a, b) in ends.items()})
-    steps = [_step(step, _named(a), _named(b), changes[step]) for step, (a, b) in ends.items()]
+    subjects = subjects_of(row.task, *(end.dice for pair in ends.values() for end in pair))
+    steps = [_step(step, ends[step], change, subjects) for step, change in changes.items()]
     other = chain.fake if chain.fake and chain.fake.backend != row.backend else None
     return DiceLedger(
         model=row.model, task=row.task, backend=row.backend, precision=row.precision, metric=metric,
@@ -233,17 +236,19 @@ def _sum(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one + other
 
 
-def _step(step: Step, before: str, after: str, changes: Changes) -> LedgerStep | None:
+def _step(
+    step: Step, ends: Sequence[CaseResult], changes: Changes, subjects: Mapping[str, str]
+) -> LedgerStep | None:
     """None where every class is absent in every case."""
-    overall = _loss(_over_classes(changes))
+    overall = _loss(_over_classes(changes), subjects)
     if overall is None:
         return None
     return LedgerStep(
         step=step,
-        before=before,
-        after=after,
+        before=_named(ends[0]),
+        after=_named(ends[1]),
         overall=overall,
-        per_class={name: _loss(per_case) for name, per_case in changes.items()},
+        per_class={name: _loss(per_case, subjects) for name, per_case in changes.items()},
     )
 
 
@@ -256,16 +261,15 @@ def _over_classes(changes: Changes) -> dict[str, float | None]:
     return {case: float(np.mean(values)) if values else None for case, values in found.items()}
 
 
-def _loss(per_case: dict[str, float | None]) -> Loss | None:
+def _loss(per_case: dict[str, float | None], subjects: Mapping[str, str]) -> Loss | None:
     known = {case: value for case, value in per_case.items() if value is not None}
     if not known:
         return None
-    differences = np.array(list(known.values()), dtype=np.float64)
-    low, high = bounds(differences, (1 + CONFIDENCE) / 2)
+    found = estimate(known, subjects, (1 + CONFIDENCE) / 2)
     worst_case = min(known, key=lambda case: known[case])
     return Loss(
-        mean=float(differences.mean()), low=low, high=high, cases=len(known),
-        worst_case=worst_case, worst=known[worst_case], per_case=per_case,
+        mean=found.mean, low=found.low, high=found.high, cases=len(known),
+        worst_case=worst_case, worst=known[worst_case], per_case=per_case, subjects=found.subjects,
     )  # fmt: skip
 
 
@@ -282,13 +286,19 @@ def _blamed(step: LedgerStep) -> str:
     found = lost_most(step)
     assert found is not None  # a step has a class
     name, loss = found
+    between = "" if loss.low is None else f"{loss.low:+.4f} to {loss.high:+.4f}, "
     return (
         f"{step.step} ({step.before} to {step.after}) {step.overall.mean:+.4f}, most in {name}: "
-        f"{loss.mean:+.4f} ({loss.low:+.4f} to {loss.high:+.4f}, {loss.cases} cases), "
+        f"{loss.mean:+.4f} ({between}{subject_words(loss.subjects)}), "
         f"worst case {loss.worst_case} {loss.worst:+.4f}"
     )
 
 
 def ledgers_in(record: RunRecord) -> tuple[DiceLedger, ...]:
-    """The ledgers of a record; of one that was written before there were any, made of its rows."""
-    return record.ledgers or ledgers_of(record.cases)
+    """The ledgers of a record, computed from its rows where it has none.
+
+    So are ledgers that do not count subjects: their intervals took every patch for a subject.
+    """
+    steps = [step for ledger in record.ledgers for step in ledger.steps]
+    counted = all(step.overall.subjects is not None for step in steps)
+    return record.ledgers if record.ledgers and counted else ledgers_of(record.cases)

@@ -344,17 +344,23 @@ def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Work
     layers = results[0].layers or ()
     graph = _graph(row.case, workshop)
     launches = tuple(result.launch for result in results)
+    dice = results[0].dice
     return replace(
         with_times(row, launches, replayed=workshop.config.cuda_graph),
         memory_bytes=_largest([r.gpu_memory if r.phases else r.memory for r in results]),
         host_memory_bytes=_largest([r.memory if r.phases else None for r in results]),
         gpu=tuple(result.gpu for result in results if result.gpu is not None),
         device_memory_bytes=results[0].device_memory_bytes,
-        dice=results[0].dice,
+        dice=replace(dice, subjects=_subjects(workshop)) if dice else None,
         layers=layers,
         kernels_sha256=results[0].kernels_sha256,
         int8_coverage=measure_coverage(graph, layers) if graph and layers else None,
     )
+
+
+def _subjects(workshop: Workshop) -> dict[str, str]:
+    """The subject of each evaluation patch."""
+    return {patch.name: patch.case for patch in workshop.patches().result.evaluation}
 
 
 def _largest(memories: Sequence[Memory | None]) -> Memory | None:

@@ -55,19 +55,22 @@ class Surfaces:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss:
-    """What a step changed, over cases: after minus before, so that a loss is negative.
+    """What a step changed, over subjects: after minus before, so that a loss is negative.
 
-    ``low`` and ``high`` bound the mean by a two-sided 95 % bootstrap over cases. ``worst_case`` is the
-    case that lost most, by ``worst``. In ``per_case`` None is a case in which the class is absent.
+    ``low`` and ``high`` bound the mean by a two-sided 95 % bootstrap over subjects, and are None with
+    fewer than three. ``subjects`` is None where they are unknown. ``cases`` counts the patches,
+    ``worst_case`` is the patch that lost most, by ``worst``. In ``per_case``, by patch, None is one in
+    which the class is absent.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     cases: int
     worst_case: str
     worst: float
     per_case: dict[str, float | None]
+    subjects: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -169,12 +169,17 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dice:
-    """Dice per foreground class and case; None where it is in neither truth nor prediction."""
+    """Dice per foreground class and patch; None where it is in neither truth nor prediction.
+
+    ``per_case``, ``presence`` and ``subjects`` are by patch name. ``subjects`` is the subject or region
+    that a patch was cut from; records of before do not have it.
+    """
 
     mean: float
     per_class: dict[str, float | None]
     per_case: dict[str, dict[str, float | None]]
     presence: dict[str, dict[str, Presence]] = field(default_factory=dict)
+    subjects: dict[str, str] = field(default_factory=dict)
 
 
 # --- what the record holds -----------------------------------------------------------------------

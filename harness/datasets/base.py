@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -80,6 +80,10 @@ class Dataset(Protocol):
     @property
     def most_draws(self) -> int:
         """How many patches ``draw`` has at most."""
+
+    @property
+    def evaluation_subjects(self) -> Mapping[str, str]:
+        """The subject or region of each evaluation patch by name, told without its voxels."""
 
     def training_volumes(self) -> Sequence[Volume]:
         """Volumes that share no voxel with the evaluation patches."""

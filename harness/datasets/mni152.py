@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ _MIDLINE_X = 98
 _SPLIT_Y = 117
 _SIZE = 96
 
+_HELD_OUT = "right-front"
 _EVALUATION_CORNERS = tuple((99, y, z) for y in (_SPLIT_Y, 137) for z in (12, 34, 56, 78))
 # Where patches of the left back may begin: inside it, and at the heights where the brain is.
 _DRAWN_CORNERS = tuple(itertools.product(range(3), range(_SPLIT_Y - _SIZE + 1), range(94)))
@@ -63,6 +64,11 @@ class Mni152:
     packages: tuple[str, ...] = ("nilearn", "nibabel", "numpy", "scipy")
     most_draws: int = len(_DRAWN_CORNERS)
 
+    @property
+    def evaluation_subjects(self) -> Mapping[str, str]:
+        """All patches are of one region of one head, and most of their voxels are shared."""
+        return {_name(_HELD_OUT, corner): _HELD_OUT for corner in _EVALUATION_CORNERS}
+
     def training_volumes(self) -> Sequence[Volume]:
         """The left quarter at the back: x < 98, y < 117."""
         image, label = _template()
@@ -73,7 +79,7 @@ class Mni152:
         """Calibration patches from the left back, evaluation patches from the right front."""
         if split == "calibration":
             return [_cut("left-back", corner) for corner in _CALIBRATION_CORNERS]
-        return [_cut("right-front", corner) for corner in _EVALUATION_CORNERS]
+        return [_cut(_HELD_OUT, corner) for corner in _EVALUATION_CORNERS]
 
     def draw(self, count: int, seed: int) -> Iterator[Patch]:
         """Patches at random corners of the left back; they may overlap each other."""
@@ -96,8 +102,7 @@ class Mni152:
 
 def _cut(case: str, corner: tuple[int, int, int]) -> Patch:
     """One patch, refused if it is not bit for bit the one that the harness knows."""
-    _, y, z = corner
-    patch = _crop(case, f"{case}-y{y:03d}-z{z:03d}", corner)
+    patch = _crop(case, _name(case, corner), corner)
     if patch.sha256 != _SHA256[patch.name]:
         msg = (
             f"patch {patch.name} of mni152 has SHA-256 {patch.sha256[:12]}, expected "
@@ -106,6 +111,11 @@ def _cut(case: str, corner: tuple[int, int, int]) -> Patch:
         )
         raise ArtifactError(msg)
     return patch
+
+
+def _name(case: str, corner: tuple[int, int, int]) -> str:
+    _, y, z = corner
+    return f"{case}-y{y:03d}-z{z:03d}"
 
 
 def _crop(case: str, name: str, corner: tuple[int, int, int]) -> Patch:

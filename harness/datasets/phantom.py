@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,12 @@ class Phantom:
         """The seeds of calibration that no fixed patch has."""
         return _RANGE - _CALIBRATION_COUNT
 
+    @property
+    def evaluation_subjects(self) -> Mapping[str, str]:
+        """Every body is a subject."""
+        names = [_body_name("evaluation", i) for i in range(self.evaluation_count)]
+        return {name: name for name in names}
+
     def training_volumes(self) -> Sequence[Volume]:
         """Four bodies with seeds of their own."""
         return [self._body("training", i) for i in range(_TRAINING_COUNT)]
@@ -87,7 +93,11 @@ class Phantom:
     def _body(self, use: str, index: int) -> Volume:
         seed = _FIRST_SEED[use] + index
         image, label = make_body(self.organs, self.size, seed)
-        return Volume(name=f"body-{seed}", image=image, label=label)
+        return Volume(name=_body_name(use, index), image=image, label=label)
+
+
+def _body_name(use: str, index: int) -> str:
+    return f"body-{_FIRST_SEED[use] + index}"
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,4 +1,4 @@
-"""Where the Dice goes: each step of each class as a mean with its interval."""
+"""Where the Dice goes: each step of each class as a mean, with its interval where there is one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from harness.bootstrap import subject_words
 from harness.report import formats, svg
 from harness.report.grouping import Look
 from harness.report.ledger_view import STEPS, LedgerView, change
@@ -45,15 +46,13 @@ class _Row:
 
 
 def ledger_chart(views: Sequence[LedgerView]) -> Chart | None:
-    """A row of dots with intervals for each of the classes that lose most; None without any."""
+    """A row of dots, with their intervals, for each of the classes that lose most; None without any."""
     rows = sorted((row for view in views for row in _rows_of(view)), key=lambda row: row.change)
     if not rows:
         return None
     shown = rows[:MOST_ROWS]
     alone = len({row.view.label for row in rows}) == 1
-    ends = [
-        v for row in shown for loss in row.losses.values() for v in (loss.low, loss.mean, loss.high)
-    ]
+    ends = [v for row in shown for loss in row.losses.values() for v in _ends(loss)]
     x = linear(ends, 142, 330, zero=True)
     tops = [22 + sum(row.height for row in shown[:i]) for i in range(len(shown) + 1)]
     return Chart(
@@ -84,9 +83,16 @@ def _rows_of(view: LedgerView) -> list[_Row]:
     rows = []
     for name in view.classes:
         found = {step: loss for step in STEPS if (loss := view.loss(step, name)) is not None}
-        drawn = {s: e for s, e in found.items() if len(finite([e.low, e.mean, e.high])) == 3}
+        drawn = {s: e for s, e in found.items() if len(finite(_ends(e))) == 3}
         rows += [_Row(view, name, drawn)] if drawn else []
     return rows
+
+
+def _ends(loss: Loss) -> tuple[float, float, float]:
+    """Low, mean and high; all the mean where there is no interval."""
+    if loss.low is None or loss.high is None:
+        return loss.mean, loss.mean, loss.mean
+    return loss.low, loss.mean, loss.high
 
 
 def _drawn(row: _Row, x: Scale, top: float, *, alone: bool) -> Markup:
@@ -95,8 +101,11 @@ def _drawn(row: _Row, x: Scale, top: float, *, alone: bool) -> Markup:
     parts = []
     for i, (step, loss) in enumerate(row.losses.items()):
         y, drawn = top + _GAP / 2 + _STEP * (i + 0.5), _LOOKS[step]
-        tooltip = f"{row.view.label}, {row.name}, {step}: {change(loss)}, {loss.cases} cases"
-        parts.append(svg.curve([(x(loss.low), y), (x(loss.high), y)], drawn.class_))
+        tooltip = (
+            f"{row.view.label}, {row.name}, {step}: {change(loss)}, {subject_words(loss.subjects)}"
+        )
+        low, _, high = _ends(loss)
+        parts += [svg.curve([(x(low), y), (x(high), y)], drawn.class_)] if low < high else []
         parts.append(
             svg.marker(drawn.shape, x(loss.mean), y, tooltip=tooltip, class_=drawn.class_, radius=4)
         )

@@ -11,6 +11,7 @@ from harness.report.ledger_view import (
     STEPS,
     LedgerView,
     change,
+    has_intervals,
     missing,
     oddities,
     surface_means,
@@ -32,7 +33,7 @@ def print_ledgers(console: Console, record: RunRecord, *, wide: bool) -> None:
     if told:
         table = Table(
             title="Where the Dice goes: mean over classes and cases"
-            + (", the total with its 95 % interval" if wide else ""),
+            + (", the total with its 95 % interval" if wide and has_intervals(told) else ""),
             title_justify="left",
             box=box.HEAVY_HEAD if wide else box.SIMPLE_HEAD,
             padding=(0, 1) if wide else 0,

@@ -12,8 +12,9 @@ from harness.report.ledger_view import (
     STEPS,
     LedgerView,
     case_surface,
-    change,
+    class_change,
     counted,
+    has_intervals,
     hd95,
     missing,
     nsd,
@@ -66,7 +67,7 @@ def class_rows(views: Sequence[LedgerView]) -> tuple[Row, ...]:
             view.label,
             name,
             METRICS[view.ledger.metric],
-            *("absent" if view.last(name) is None else change(view.loss(s, name)) for s in STEPS),
+            *("absent" if view.last(name) is None else class_change(view, s, name) for s in STEPS),
             counted(view, name),
             _worst(view, name),
             *((nsd(view.row, name), hd95(view.row, name)) if surfaces else ()),
@@ -81,7 +82,8 @@ def class_table(views: Sequence[LedgerView]) -> Table | None:
     rows = class_rows(views)
     if not rows:
         return None
-    caption = "Change by class, with the 95 % interval of the mean; absent: in neither truth nor prediction"
+    interval = ", with the 95 % interval of the mean" if has_intervals(views) else ""
+    caption = f"Change by class{interval}; absent: in neither truth nor prediction"
     return Table(caption=caption, columns=class_headings(views), rows=rows, grouped=True)
 
 

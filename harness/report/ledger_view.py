@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.bootstrap import subject_words
 from harness.ledger import ledgers_in, step_of
 from harness.report import formats
 from harness.report.grouping import group_key, short_names
@@ -18,7 +19,8 @@ METRICS: dict[Metric, str] = {"dice": "Dice", "nsd": "NSD"}
 MEANING = (
     "Quantization is FP32 to the simulation (the Q/DQ graph in float), backend is the simulation to "
     "the real engine, and the total is their sum, case by case. After minus before, so a loss is "
-    "negative; in brackets the 95 % interval of the mean, by a bootstrap over the cases."
+    "negative. Patches are averaged by subject; in brackets, with three subjects or more, the 95 % "
+    "interval of the mean, by a bootstrap over the subjects."
 )
 
 _MOST_ODD = 4
@@ -72,11 +74,38 @@ def views_of(record: RunRecord, metric: Metric | None = None) -> tuple[LedgerVie
 
 
 def change(loss: Loss | None) -> str:
-    """The mean with its interval."""
+    """The mean, with its interval where there is one."""
     if loss is None:
         return formats.DASH
-    low, high = formats.difference(loss.low), formats.difference(loss.high)
-    return f"{formats.difference(loss.mean)} ({low} to {high})"
+    mean = formats.difference(loss.mean)
+    if loss.low is None:
+        return mean
+    return f"{mean} ({formats.difference(loss.low)} to {formats.difference(loss.high)})"
+
+
+def class_change(view: LedgerView, step: Step, name: str) -> str:
+    """Of a class; one that is in too few subjects says so where the others have an interval."""
+    loss, overall = view.loss(step, name), view.loss(step, None)
+    if loss and overall and loss.low is None and overall.low is not None:
+        return f"{change(loss)} ({subject_words(loss.subjects)})"
+    return change(loss)
+
+
+def has_intervals(views: Sequence[LedgerView]) -> bool:
+    """Whether any change has an interval."""
+    losses = (loss for view in views if (loss := view.last(None)) is not None)
+    return any(loss.low is not None for loss in losses)
+
+
+def subject_lines(views: Sequence[LedgerView]) -> tuple[str, ...]:
+    """How many subjects the means are over, named by ledger where that differs."""
+    words: dict[str, list[str]] = {}
+    for view in views:
+        if (loss := view.last(None)) is not None:
+            words.setdefault(subject_words(loss.subjects), []).append(view.label)
+    if len(words) == 1:
+        return tuple(f"{found}." for found in words)
+    return tuple(f"{', '.join(dict.fromkeys(labels))}: {found}." for found, labels in words.items())
 
 
 def presence(row: CaseResult, case: str, name: str) -> Presence | None:
@@ -167,8 +196,8 @@ def case_surface(row: CaseResult, case: str, name: str) -> tuple[str, str]:
 
 
 def missing(views: Sequence[LedgerView]) -> tuple[str, ...]:
-    """What could not be told, and whose simulation stood in."""
-    words: dict[str, None] = {}
+    """How many subjects there are, what could not be told, and whose simulation stood in."""
+    words: dict[str, None] = dict.fromkeys(subject_lines(views))
     for view in views:
         what = METRICS[view.ledger.metric]
         for reason in view.ledger.missing:

@@ -12,6 +12,7 @@ from suites.unit.report_records import NETWORKS, PRECISIONS, eight_networks, run
 
 CLASSES = ("rest", "grey", "white", "cyst", "air")
 PATCHES = ("patch-0", "patch-1", "patch-2", "patch-3")
+SUBJECTS = {patch: patch for patch in PATCHES}
 MODELS = ("unet", "nnunet-small")
 
 
@@ -47,7 +48,7 @@ def _scored(row: CaseResult, *, surfaces: bool) -> CaseResult:
     if real:
         per_case["patch-2"]["cyst"] = 0.0
         presence["patch-2"]["cyst"] = "invented"
-    dice = summarize(per_case, CLASSES, presence)
+    dice = replace(summarize(per_case, CLASSES, presence), subjects=SUBJECTS)
     return replace(row, dice=dice, surfaces=_surfaces(per_case, presence) if surfaces else None)
 
 

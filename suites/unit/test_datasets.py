@@ -29,6 +29,13 @@ def test_unknown_task_lists_the_known_ones() -> None:
     assert "mni152, phantom, phantom-mini" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", sorted(datasets.TASKS))
+def test_the_subjects_of_evaluation_are_those_of_its_patches(name: str) -> None:
+    task = datasets.get(name)
+    found = {patch.name: patch.case for patch in task.patches("evaluation")}
+    assert dict(task.evaluation_subjects) == found
+
+
 # --- mni152 --------------------------------------------------------------------------------------
 
 

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import pipeline, record
+from harness.bootstrap import bounds
 from harness.config import RunConfig
-from harness.ledger import blame, ledgers_of, lost_most, step_of
-from harness.noninferiority import bounds
+from harness.ledger import blame, ledgers_in, ledgers_of, lost_most, step_of
 from harness.provenance import Calibration
 from harness.report.progress import Silent
 from harness.scores import ClassSurface, DiceLedger, Surfaces, SurfaceScore
 from harness.types import CaseResult, Dice, Precision, Status
+from suites.unit.report_records import run_of
 
 Scores = Mapping[str, Mapping[str, float | None]]
 
@@ -31,11 +32,12 @@ CALIBRATION = Calibration(
 def row(
     precision: Precision, scores: Scores, backend: str = "openvino", status: Status = "ok"
 ) -> CaseResult:
+    """Every case is a subject of its own."""
     per_case = {case: dict(values) for case, values in scores.items()}
     return CaseResult(
         model="unet", task="mni152", backend=backend, precision=precision, status=status,
         weights_sha256="cd" * 32, calibration=CALIBRATION if "int8" in precision else None,
-        dice=Dice(mean=0.5, per_class={}, per_case=per_case),
+        dice=Dice(mean=0.5, per_class={}, per_case=per_case, subjects={c: c for c in per_case}),
     )  # fmt: skip
 
 
@@ -82,7 +84,61 @@ def test_the_interval_is_the_paired_bootstrap_of_95_percent() -> None:
     differences = np.array(int8) - np.array(fp32)
     assert (total.overall.low, total.overall.high) == pytest.approx(bounds(differences, 0.975))
     low, high = bounds(differences)  # of the gate: each one-sided
+    assert total.overall.low is not None
+    assert total.overall.high is not None
     assert total.overall.low <= low < high <= total.overall.high
+    assert total.overall.subjects == 5
+
+
+def of_subject(rows: list[CaseResult], subjects: Mapping[str, str]) -> list[CaseResult]:
+    dices = [replace(each.dice, subjects=dict(subjects)) for each in rows if each.dice]
+    return [replace(each, dice=dice) for each, dice in zip(rows, dices, strict=True)]
+
+
+def test_patches_are_averaged_by_subject_before_they_are_resampled() -> None:
+    fp32, int8 = grey(*[0.9] * 5), grey(0.87, 0.87, 0.87, 0.9, 0.9)
+    subjects = {"case0": "a", "case1": "a", "case2": "a", "case3": "b", "case4": "c"}
+    total = step_of(only(of_subject(chain(fp32, fp32, int8), subjects)), "total")
+    assert total is not None
+    found = total.overall
+    assert found.mean == pytest.approx(-0.01)
+    assert (found.subjects, found.cases) == (3, 5)
+    assert (found.low, found.high) == pytest.approx(bounds(np.array([-0.03, 0.0, 0.0]), 0.975))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "count", "words"),
+    [
+        ({f"case{i}": "head" for i in range(5)}, 1, "(1 subject: no interval)"),
+        ({}, None, "(subjects unknown: no interval)"),
+        ({"case0": "head"}, None, "(subjects unknown: no interval)"),
+    ],
+)
+def test_of_fewer_than_three_subjects_there_is_no_interval_and_it_is_said(
+    subjects: dict[str, str], count: int | None, words: str
+) -> None:
+    rows = of_subject(chain(grey(*[0.9] * 5), grey(*[0.9] * 5), grey(0.8, *[0.9] * 4)), subjects)
+    ledgers = ledgers_of(rows)
+    for step in ledgers[0].steps:
+        assert (step.overall.low, step.overall.high, step.overall.subjects) == (None, None, count)
+    assert means(ledgers[0])["total"] == -0.02
+    assert words in blame(ledgers, rows[2])
+
+
+def test_intervals_over_patches_in_a_record_of_before_are_computed_anew() -> None:
+    names = [f"right-front-y{y}-z{z:03d}" for y in (117, 137) for z in (12, 34, 56, 78)]
+    scores = {name: {"grey": 0.9 - 0.001 * i} for i, name in enumerate(names)}
+    lost = {name: {"grey": 0.88 - 0.002 * i} for i, name in enumerate(names)}
+    rows = of_subject(chain(scores, scores, lost), {})
+    (ledger,) = ledgers_of(rows)
+    old = [
+        replace(step, overall=replace(step.overall, low=-0.03, high=-0.02, subjects=None))
+        for step in ledger.steps
+    ]
+    stored = replace(run_of(rows), ledgers=(replace(ledger, steps=tuple(old)),))
+    assert ledgers_in(stored) == (ledger,)
+    assert [step.overall.subjects for step in ledger.steps] == [1, 1, 1]
+    assert ledgers_in(replace(stored, ledgers=(ledger,))) == (ledger,)
 
 
 def test_overall_is_over_the_classes_that_a_case_has_and_the_worst_class_is_named() -> None:
@@ -266,7 +322,9 @@ def test_steps_add_up_to_the_total_case_by_case_and_in_the_mean(
             whole = (1.0 if after is None else after) - (1.0 if before is None else before)
             assert parts[2] == pytest.approx(whole, abs=1e-12)
         for loss in (a, b, c):
-            assert loss.low - 1e-12 <= loss.mean <= loss.high + 1e-12
+            assert (loss.low is None) == (loss.high is None) == (loss.cases < 3)
+            if loss.low is not None and loss.high is not None:
+                assert loss.low - 1e-12 <= loss.mean <= loss.high + 1e-12
             assert loss.worst == min(v for v in loss.per_case.values() if v is not None)
             assert loss.per_case[loss.worst_case] == loss.worst
 

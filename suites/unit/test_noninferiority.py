@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.noninferiority import DICE_MARGIN, bounds, judge_dice, paired_differences
+from harness.bootstrap import bounds, estimate, subject_words
+from harness.noninferiority import DICE_MARGIN, judge_dice, paired_differences
 from harness.stages.evaluate import summarize
+from harness.subjects import subjects_of
 from harness.types import Dice
 from harness.verdicts import Outcome, gravest
 
@@ -19,8 +21,10 @@ Scores = Mapping[str, float | None]
 
 
 def dice(**per_case: Scores) -> Dice:
+    """Every case is a subject of its own."""
     names = list(next(iter(per_case.values())))
-    return summarize({case: dict(scores) for case, scores in per_case.items()}, ["rest", *names])
+    found = summarize({case: dict(scores) for case, scores in per_case.items()}, ["rest", *names])
+    return replace(found, subjects={case: case for case in per_case})
 
 
 def liver(*scores: float | None) -> Dice:
@@ -70,7 +74,7 @@ def test_the_words_and_numbers_of_a_loss() -> None:
     (verdict,) = (v for v in judge_dice(liver(0.9, 0.9), liver(0.88, 0.9)) if v.subject == "liver")
     assert [verdict.before, verdict.after] == pytest.approx([0.9, 0.89])
     assert verdict.change == pytest.approx(-0.01)
-    assert verdict.words == "liver -0.0100 (between -0.0200 and +0.0000, 2 cases); margin 0.005"
+    assert verdict.words == "liver -0.0100 (2 subjects: no interval); margin 0.005"
 
 
 def test_a_class_that_is_absent_on_both_sides_has_no_verdict() -> None:
@@ -92,7 +96,7 @@ def test_a_class_that_no_longer_appears_where_there_is_none_is_gained_dice() -> 
 def test_only_cases_with_the_class_count() -> None:
     before: dict[str, Scores] = {"a": {"liver": 0.5}, "b": {"liver": None}, "c": {"liver": None}}
     after: dict[str, Scores] = {"a": {"liver": 0.4}, "b": {"liver": None}, "c": {"liver": 0.0}}
-    assert paired_differences("liver", before, after) == pytest.approx([-0.1, -1.0])
+    assert paired_differences("liver", before, after) == pytest.approx({"a": -0.1, "c": -1.0})
 
 
 def test_without_any_class_there_is_no_pass() -> None:
@@ -159,3 +163,94 @@ def test_the_margin_can_be_chosen() -> None:
     assert {v.outcome for v in wide} == {"pass"}
     assert {v.tolerance for v in wide} == {0.05}
     assert outcome_of(before, replace(after)) == "regression"
+
+
+# --- patches are not subjects ------------------------------------------------------------------------
+
+
+def of_subjects(found: Dice, *subjects: str) -> Dice:
+    return replace(found, subjects=dict(zip(found.per_case, subjects, strict=True)))
+
+
+def words_of(before: Dice, after: Dice, subjects: Mapping[str, str] | None = None) -> str:
+    verdicts = judge_dice(before, after, subjects=subjects or {})
+    return next(v.words for v in verdicts if v.subject == "liver")
+
+
+def test_the_words_of_a_bound_count_subjects() -> None:
+    words = words_of(liver(0.9, 0.9, 0.9), liver(0.89, 0.89, 0.89))
+    assert words == "liver -0.0100 (between -0.0100 and -0.0100, 3 subjects); margin 0.005"
+
+
+@pytest.mark.parametrize(
+    ("subjects", "words"),
+    [
+        (("a",) * 8, "1 subject: no interval"),
+        (("a", "b") * 4, "2 subjects: no interval"),
+    ],
+)
+def test_many_patches_of_few_subjects_have_no_bound(subjects: tuple[str, ...], words: str) -> None:
+    """Eight patches of one head would be inconclusive if they were eight subjects."""
+    before, after = liver(*[0.9] * 8), liver(*[0.9] * 6, 0.885, 0.88)
+    assert outcome_of(before, after) == "inconclusive"
+    before, after = of_subjects(before, *subjects), of_subjects(after, *subjects)
+    assert outcome_of(before, after) == "pass"
+    assert f"({words}); margin" in words_of(before, after)
+
+
+def test_patches_of_one_subject_count_once() -> None:
+    subjects = ("a", "a", "a", "b", "c")
+    before = of_subjects(liver(*[0.9] * 5), *subjects)
+    after = of_subjects(liver(0.87, 0.87, 0.87, 0.9, 0.9), *subjects)
+    (verdict,) = (v for v in judge_dice(before, after) if v.subject == "liver")
+    assert verdict.change == pytest.approx(-0.01)  # not -0.018, and not from five
+    assert "3 subjects" in verdict.words
+    found = estimate({"1": -0.03, "2": 0.0, "3": -0.03}, {"1": "a", "2": "b", "3": "a"})
+    assert found.mean == pytest.approx(-0.015)
+    assert (found.low, found.subjects) == (None, 2)
+
+
+def test_where_nobody_names_the_subjects_there_is_no_bound() -> None:
+    before, after = (replace(liver(*s), subjects={}) for s in ((0.9,) * 3, (0.9, 0.9, 0.888)))
+    assert "(subjects unknown: no interval)" in words_of(before, after)
+    assert outcome_of(before, after) == "pass"
+    lost = replace(liver(0.9, 0.9, 0.88), subjects={})
+    assert outcome_of(before, lost) == "regression"
+    known = {"case0": "a", "case1": "a"}  # one patch is unknown, so nobody knows how many there are
+    assert "subjects unknown" in words_of(before, after, known)
+    assert "1 subject:" in words_of(before, after, {**known, "case2": "a"})
+
+
+@given(scores=_scores, losses=st.lists(st.floats(-0.02, 0.05), min_size=12, max_size=12))
+def test_without_a_bound_a_mean_loss_over_the_margin_is_a_regression_all_the_same(
+    scores: list[float], losses: list[float]
+) -> None:
+    worse = [score - loss for score, loss in zip(scores, losses, strict=False)]
+    before, after = liver(*scores), liver(*worse)
+    bounded = outcome_of(before, after)
+    before, after = (of_subjects(side, *["head"] * len(scores)) for side in (before, after))
+    assert outcome_of(before, after) == ("pass" if bounded == "inconclusive" else bounded)
+
+
+def test_a_record_of_before_takes_its_subjects_from_the_task() -> None:
+    old = Dice(mean=0.9, per_class={"grey": 0.9}, per_case={})
+    brain = subjects_of("mni152", old)
+    assert set(brain.values()) == {"right-front"}
+    assert len(brain) == 8
+    assert subjects_of("phantom-mini")["body-2003"] == "body-2003"
+    assert subjects_of("no-such-task", old, None) == {}
+    told = replace(old, subjects={"body-2000": "somebody"})
+    assert subjects_of("phantom-mini", told)["body-2000"] == "somebody"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (None, "subjects unknown: no interval"),
+        (1, "1 subject: no interval"),
+        (2, "2 subjects: no interval"),
+        (3, "3 subjects"),
+    ],
+)
+def test_too_few_subjects_are_said(count: int | None, words: str) -> None:
+    assert subject_words(count) == words

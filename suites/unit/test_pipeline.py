@@ -37,6 +37,11 @@ def test_every_case_is_measured(fake_config: RunConfig) -> None:
     assert None not in kernels
     assert len(kernels) == 3
     assert len({row.source_sha256 for row in result.cases}) == 1  # the fake has one network
+    for row in result.cases:
+        assert row.dice is not None
+        assert row.dice.subjects == {name: name for name in row.dice.per_case}
+    (ledger,) = result.ledgers
+    assert {step.overall.subjects for step in ledger.steps} == {4}
 
 
 def test_the_record_survives_its_file(fake_config: RunConfig, tmp_path: Path) -> None:

@@ -182,3 +182,51 @@ def test_names_are_data(name: str) -> None:
     record = records.run_of(rows)
     assert "<script" not in html_of(record, None)
     assert name not in markdown_of(record, None)
+
+
+# --- patches are not subjects ------------------------------------------------------------------------
+
+
+def of_one_head(record: RunRecord) -> RunRecord:
+    rows = []
+    for row in record.cases:
+        assert row.dice is not None
+        subjects = dict.fromkeys(row.dice.per_case, "head")
+        rows.append(replace(row, dice=replace(row.dice, subjects=subjects)))
+    return records.run_of(rows)
+
+
+def test_of_one_subject_there_is_no_interval_anywhere_and_all_outputs_say_so() -> None:
+    record = of_one_head(with_ledger(surfaces=False))
+    page, markdown = html_of(record, None), markdown_of(record, None)
+    for text in (printed(record, 160), printed(record, 80), markdown, page):
+        part = text[text.index("Where the Dice goes") :]
+        assert "1 subject: no interval." in part
+        assert not re.search(r"\([+−]?\d\.\d{4} to [+−]?\d", part)
+    assert "with its 95 % interval" not in printed(record, 160)
+    assert "with the 95 % interval" not in page
+    chart = ledger_chart(views_of(record))
+    assert chart is not None
+    assert "1 subject: no interval" in chart.drawing
+    whole = ledger_chart(views_of(with_ledger(surfaces=False)))
+    assert whole is not None
+    assert chart.drawing.count('class="mark') == whole.drawing.count('class="mark')
+
+
+def test_subjects_are_counted_and_a_class_in_too_few_says_so() -> None:
+    record = with_ledger(surfaces=False)
+    text = printed(record, 160)
+    assert "the total with its 95 % interval" in text
+    assert "\n4 subjects.\n" in text
+    grey, _, cyst = class_rows(views_of(record))[:3]
+    assert " to " in grey[5]
+    assert cyst[5] == "−0.9000 (2 subjects: no interval)"
+
+
+def test_ledgers_over_other_subjects_are_named() -> None:
+    rows = with_ledger(surfaces=False).cases
+    heads = of_one_head(with_ledger(surfaces=False)).cases
+    mixed = records.run_of([*rows[:3], *heads[3:]])
+    text = printed(mixed, 160)
+    assert "unet int8: 4 subjects." in text
+    assert "nnunet-small int8: 1 subject: no interval." in text
