@@ -10,6 +10,8 @@ and with them a choice. Of a single patch it is ``max`` without a word, which is
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,20 +52,23 @@ class ModelOpt:
             )
             raise QuantizationError(msg)
         target = folder / _FILE
-        try:
-            quantize(
-                str(onnx),
-                quantize_mode="int8",
-                calibration_data_reader=ImageReader(_input_of(onnx), images),
-                calibration_method=method,
-                calibration_eps=["cpu"],
-                high_precision_dtype="fp32",
-                nodes_to_exclude=[node.name for node in float_layers],
-                output_path=str(target),
-            )
-        except Exception as error:  # its errors come from a dozen libraries
-            msg = f"ModelOpt could not quantize {onnx.name}: {error}"
-            raise QuantizationError(msg) from error
+        with tempfile.TemporaryDirectory(prefix="quantizing-", dir=folder) as scratch:
+            # ModelOpt writes into the file that it is given, which may be an artifact of the cache.
+            graph = shutil.copyfile(onnx, Path(scratch) / onnx.name)
+            try:
+                quantize(
+                    str(graph),
+                    quantize_mode="int8",
+                    calibration_data_reader=ImageReader(_input_of(onnx), images),
+                    calibration_method=method,
+                    calibration_eps=["cpu"],
+                    high_precision_dtype="fp32",
+                    nodes_to_exclude=[node.name for node in float_layers],
+                    output_path=str(target),
+                )
+            except Exception as error:  # its errors come from a dozen libraries
+                msg = f"ModelOpt could not quantize {onnx.name}: {error}"
+                raise QuantizationError(msg) from error
         if not target.is_file():
             msg = f"ModelOpt ended without an error and without writing {_FILE}"
             raise QuantizationError(msg)

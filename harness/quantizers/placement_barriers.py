@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.qdq_view import DEQUANTIZE, QUANTIZE, name_of, operand
 from harness.quantizers.pairs import Placing
+from harness.quantizers.placement_rules import is_fused_sum
 
 if TYPE_CHECKING:
     import onnx
@@ -103,17 +104,19 @@ def _leads_to_codes(placing: Placing, node: onnx.NodeProto) -> bool:
 
 
 def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
-    """Max pooling of single voxels behind the pair of a convolution's output.
+    """Max pooling of single voxels behind the pair of a convolution's output, or of a sum with one.
 
     It computes nothing, and the builder takes it out. But norms and what is around them are compiled
     into one kernel, together with a pair in front; the pair is then behind no convolution, and the
     convolution computes in float. With a pooling between them the pair stays outside. An activation
-    takes codes itself, and needs none; a barrier stands in front of what is a layer of its own.
+    takes codes itself, and needs none; so does the sum of a residual block, whose kernel adds the
+    codes to those of its convolution; a barrier stands in front of what is a layer of its own.
     """
     import onnx
 
     touched = []
-    for node in placing.of_type("Conv"):
+    sums = [node for node in placing.of_type("Add") if is_fused_sum(placing, node)]
+    for node in [*placing.of_type("Conv"), *sums]:
         pair = placing.pair_behind(node.output[0])
         if pair is None or not any(_compiled(placing, r) for r in placing.readers(pair.result)):
             continue
@@ -135,7 +138,9 @@ def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
 
 def _compiled(placing: Placing, node: onnx.NodeProto) -> bool:
     """Whether a node may be compiled into one kernel with others, a pair in front of it included."""
-    return node.op_type not in _TAKES_CODES and not _is_barrier(placing, node)
+    if node.op_type in _TAKES_CODES or is_fused_sum(placing, node):
+        return False
+    return not _is_barrier(placing, node)
 
 
 def _is_barrier(placing: Placing, node: onnx.NodeProto) -> bool:

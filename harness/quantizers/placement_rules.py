@@ -256,8 +256,25 @@ def _takes_codes(placing: Placing, node: onnx.NodeProto, tensor: str) -> bool:
         return True
     if node.op_type in _FUSED:
         return _ends_in_codes(placing, node.output[0])
-    if node.op_type != "Add":
-        return False
-    # The sum of a residual block: the other branch comes dequantized.
+    return node.op_type == "Add" and _joins_codes(placing, node, tensor)
+
+
+def _joins_codes(placing: Placing, node: onnx.NodeProto, tensor: str) -> bool:
+    """Whether a sum adds a dequantized tensor to this one, and is quantized."""
     (other,) = [index for index in (0, 1) if operand(node, index) != tensor] or (0,)
     return placing.pair(node, other) is not None and _ends_in_codes(placing, node.output[0])
+
+
+def is_fused_sum(placing: Placing, node: onnx.NodeProto) -> bool:
+    """Whether a node is the sum of a residual block: a convolution adds the other branch's codes to its own."""
+    if node.op_type != "Add":
+        return False
+    makers = [placing.producer(operand(node, index)) for index in (0, 1)]
+    return any(
+        maker is not None
+        and maker.op_type == "Conv"
+        and all(placing.pair(maker, index) for index in (_ACTIVATION, _WEIGHTS))
+        and len(placing.readers(maker.output[0])) == 1
+        and _joins_codes(placing, node, str(maker.output[0]))
+        for maker in makers
+    )

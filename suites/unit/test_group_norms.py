@@ -111,6 +111,14 @@ def test_modelopt_quantizes_both_operands_behind_decomposed_group_norms(tmp_path
     assert set(made.float_nodes) <= {"conv0"}
 
 
+def test_modelopt_leaves_the_graph_that_it_is_given_as_it_was(tmp_path: Path) -> None:
+    source = decompose(write(tmp_path / "groups.onnx"), tmp_path / "instances.onnx")
+    before = source.read_bytes(), source.stat().st_mtime_ns
+    quantize(source, tmp_path / "quantized")
+    assert (source.read_bytes(), source.stat().st_mtime_ns) == before
+    assert not list((tmp_path / "quantized").glob("quantizing-*"))
+
+
 def test_a_graph_with_hardly_any_quantized_operands_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match=r"both operands of only .*%.*conv1"):
         quantize(write(tmp_path / "groups.onnx", layers=6), tmp_path / "quantized")

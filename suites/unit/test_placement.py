@@ -370,6 +370,32 @@ def test_a_pair_behind_a_convolution_stays_outside_of_what_is_compiled_with_a_no
     placed.is_the_same_in_float()
 
 
+def test_the_sum_of_a_residual_block_reads_its_branch_dequantized(tmp_path: Path) -> None:
+    net = Net()
+    net.values |= {name: np.ones(CHANNELS, np.float32) for name in ("gain", "offset")}
+    first = net.pair(net.add("Relu", [net.conv(net.pair("x"), "c0")], "a0"))
+    second = net.conv(net.pair(net.add("Relu", [net.conv(first, "c1")], "a1")), "c2")
+    shortcut = net.conv(first, "c3")  # its pair is read by the sum alone
+    total = net.add("Add", [second, net.pair(shortcut)], "sum")
+    normal = net.add("InstanceNormalization", [net.pair(total), "gain", "offset"], "n")
+    net.conv(net.pair(normal), "c4")
+    placed = Placed(net, tmp_path, ["pass-behind-convolutions"])
+    # The kernel of c2 adds c3's codes to its own; the norm behind them is what is compiled.
+    assert placed.touched == {"pass-behind-convolutions": ("sum",)}
+    assert placed.has_pair("sum", 1)
+    assert placed.chain("sum").startswith("Q DQ MaxPool InstanceNormalization")
+    placed.is_the_same_in_float()
+
+
+def test_a_sum_with_a_float_branch_is_compiled_with_what_is_around_it(tmp_path: Path) -> None:
+    net = Net()
+    total = net.add("Add", [net.pair(net.conv(net.pair("x"), "c1")), "x"], "sum")
+    net.add("Sigmoid", [total], "y")
+    placed = Placed(net, tmp_path, ["pass-behind-convolutions"])
+    assert placed.touched == {"pass-behind-convolutions": ("c1",)}
+    assert not placed.has_pair("sum", 0)
+
+
 def test_a_product_gets_its_pair_behind_its_bias(tmp_path: Path) -> None:
     net = Net()
     net.values["m.w"] = np.eye(SIDE, dtype=np.float32)
