@@ -15,13 +15,11 @@ class GraphNeeds:
 
     ``opset`` is the newest that it parses, ``primitives`` are norms to write as sums and quotients,
     ``half`` is whether half precision is to be written into the graph, and ``rules`` are those of
-    `harness.quantizers.placement` for its Q/DQ pairs, in order. ``means_in_steps``: see
-    `harness.norms.as_primitives`.
+    `harness.quantizers.placement` for its Q/DQ pairs, in order.
     """
 
     opset: int
     primitives: tuple[str, ...] = ()
-    means_in_steps: bool = False
     half: bool = False
     rules: tuple[str, ...] = ()
 

@@ -35,8 +35,6 @@ def needs_of(
     needs = GraphNeeds(
         opset=row.highest_opset,
         primitives=tuple(sorted(row.primitive_norms)),
-        # Behind a pair a norm computes in half precision there, whatever its layers are obliged to.
-        means_in_steps=bool(row.primitive_norms) and kind == "quantized" and precision in _HALF,
         half=row.half_by_graph and precision in _HALF,
         rules=rules_for(module, version) if kind == "quantized" else (),
     )

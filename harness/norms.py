@@ -6,8 +6,7 @@ wrote. What comes out has the names of what went in: the last node keeps the out
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +24,6 @@ NORMS = frozenset({GROUP, INSTANCE, LAYER})
 
 _EPSILON = 1e-5  # of all three, where the node names none
 _SLOPE = 0.01  # of LeakyRelu, likewise
-_AXES_AS_INPUT = 18
-# Half precision divides by the number of values before it adds: 1/4096 of a code is still a number.
-_MOST_IN_A_STEP = 4096
 
 
 def decompose_groups(wiring: Wiring) -> int:
@@ -64,14 +60,10 @@ def _group(wiring: Wiring, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
     ]
 
 
-def as_primitives(
-    wiring: Wiring, kinds: Sequence[str], *, in_steps: bool = False
-) -> tuple[str, ...]:
+def as_primitives(wiring: Wiring, kinds: Sequence[str]) -> tuple[str, ...]:
     """Instance and layer norms of these types as means, differences and a quotient.
 
     Returns the names of the nodes that they became. Half precision cannot hold what these compute.
-    With ``in_steps`` the mean of a whole volume is that of the means of its parts: a runtime that
-    computes it in half precision all the same then loses nothing.
     """
     writers = {INSTANCE: _instance, LAYER: _layer}
     names: list[str] = []
@@ -80,7 +72,7 @@ def as_primitives(
         writer = writers.get(node.op_type) if node.op_type in kinds else None
         if writer is None:
             return None
-        written = writer(wiring, node, in_steps=in_steps)
+        written = writer(wiring, node)
         names.extend(name_of(new) for new in written)
         return written
 
@@ -120,38 +112,29 @@ def leaky_as_maximum(wiring: Wiring) -> int:
     return wiring.rewrite(change)
 
 
-def _instance(wiring: Wiring, node: onnx.NodeProto, *, in_steps: bool) -> Sequence[onnx.NodeProto]:
+def _instance(wiring: Wiring, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
     rank = len(wiring.shape(node.input[0]))
     scale, bias = (_constant(wiring, node, index) for index in (1, 2))
     form = (1, -1, *[1] * (rank - 2))
-    axes = list(range(2, rank))
-    return _normalized(
-        wiring,
-        node,
-        _Mean(wiring, node, axes, in_steps=in_steps),
-        scale.reshape(form),
-        bias.reshape(form),
-    )
+    return _normalized(wiring, node, range(2, rank), scale.reshape(form), bias.reshape(form))
 
 
-def _layer(wiring: Wiring, node: onnx.NodeProto, *, in_steps: bool) -> Sequence[onnx.NodeProto]:
+def _layer(wiring: Wiring, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
     rank = len(wiring.shape(node.input[0]))
     axis = int(_attribute(node, "axis", -1)) % rank
     scale = _constant(wiring, node, 1)
     bias = _constant(wiring, node, 2) if operand(node, 2) else None
-    return _normalized(
-        wiring, node, _Mean(wiring, node, list(range(axis, rank)), in_steps=in_steps), scale, bias
-    )
+    return _normalized(wiring, node, range(axis, rank), scale, bias)
 
 
 def _normalized(
     wiring: Wiring,
     node: onnx.NodeProto,
-    average: _Mean,
+    axes: Sequence[int],
     scale: NDArray[np.generic],
     bias: NDArray[np.generic] | None,
 ) -> Sequence[onnx.NodeProto]:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias over these axes."""
     name, source = name_of(node), node.input[0]
     mean, centred, square, variance, shifted, deviation, normal, scaled = (
         wiring.free(f"{name}/{what}")
@@ -160,13 +143,14 @@ def _normalized(
         )
     )  # fmt: skip
     epsilon = np.array(_attribute(node, "epsilon", _EPSILON), scale.dtype)
+    average = _averager(wiring, name, list(axes))
     end = node.output[0]
     factor = wiring.constant(f"{name}/scale", scale)
     nodes = [
-        *average(source, mean),
+        average(source, mean),
         _make("Sub", [source, mean], centred),
         _make("Mul", [centred, centred], square),
-        *average(square, variance),
+        average(square, variance),
         _make("Add", [variance, wiring.constant(f"{name}/epsilon", epsilon)], shifted),
         _make("Sqrt", [shifted], deviation),
         _make("Div", [centred, deviation], normal),
@@ -178,49 +162,12 @@ def _normalized(
     return [*nodes, _make("Mul", [normal, factor], scaled), last]
 
 
-class _Mean:
-    """The mean of a norm's input, and of what has its shape, over some axes: one node or several."""
-
-    def __init__(
-        self, wiring: Wiring, node: onnx.NodeProto, axes: list[int], *, in_steps: bool
-    ) -> None:
-        self._wiring = wiring
-        self._name = name_of(node)
-        self._axes = axes
-        self._shape = wiring.shape(node.input[0])
-        values = math.prod(self._shape[axis] for axis in axes)
-        self._in_steps = in_steps and values > _MOST_IN_A_STEP
-
-    def __call__(self, source: str, end: str) -> list[onnx.NodeProto]:
-        if not self._in_steps:
-            return [self._step(source, end, self._axes)]
-        part = self._wiring.free(f"{end}/part")
-        if len(self._axes) > 1:  # rows first
-            *others, row = self._axes
-            return [self._step(source, part, [row]), self._step(part, end, others)]
-        return self._of_one_axis(source, part, end)
-
-    def _of_one_axis(self, source: str, part: str, end: str) -> list[onnx.NodeProto]:
-        """Of an axis that is cut into rows."""
-        (axis,) = self._axes
-        lead, length = self._shape[:axis], self._shape[axis]
-        row = max(n for n in range(1, _MOST_IN_A_STEP + 1) if length % n == 0)
-        rows, means = (self._wiring.free(f"{end}/{what}") for what in ("rows", "means"))
-        cut = self._wiring.constant(f"{end}/cut", np.array([*lead, length // row, row], np.int64))
-        flat = self._wiring.constant(f"{end}/flat", np.array([*lead, length // row], np.int64))
-        return [
-            _make("Reshape", [source, cut], rows),
-            self._step(rows, part, [axis + 1]),
-            _make("Reshape", [part, flat], means),
-            self._step(means, end, [axis]),
-        ]
-
-    def _step(self, source: str, end: str, axes: list[int]) -> onnx.NodeProto:
-        """ReduceMean of the wiring's opset: its axes became an input with 18."""
-        if self._wiring.opset < _AXES_AS_INPUT:
-            return _make("ReduceMean", [source], end, axes=axes, keepdims=1)
-        given = self._wiring.constant(f"{end}/axes", np.array(axes, np.int64))
-        return _make("ReduceMean", [source, given], end, keepdims=1)
+def _averager(wiring: Wiring, name: str, axes: list[int]) -> Callable[[str, str], onnx.NodeProto]:
+    """ReduceMean of the wiring's opset: its axes became an input with 18."""
+    if wiring.opset < 18:
+        return lambda source, end: _make("ReduceMean", [source], end, axes=axes, keepdims=1)
+    given = wiring.constant(f"{name}/axes", np.array(axes, np.int64))
+    return lambda source, end: _make("ReduceMean", [source, given], end, keepdims=1)
 
 
 def _constant(wiring: Wiring, node: onnx.NodeProto, index: int) -> NDArray[np.generic]:

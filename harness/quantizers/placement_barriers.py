@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 _ACTIVATION = 0
 # What reads a dequantized tensor in a kernel of its own.
 _TAKES_CODES = frozenset(
-    {"Concat", "Conv", "ConvTranspose", "LeakyRelu", "MaxPool", "Pad", "Relu", "Resize", QUANTIZE}
+    {
+        "Concat",
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "LeakyRelu",
+        "MatMul",
+        "MaxPool",
+        "Pad",
+        "Relu",
+        "Resize",
+        QUANTIZE,
+    }
 )
 
 
@@ -104,18 +116,20 @@ def _leads_to_codes(placing: Placing, node: onnx.NodeProto) -> bool:
 
 
 def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
-    """Max pooling of single voxels behind the pair of a convolution's output, or of a sum with one.
+    """Max pooling of single voxels behind the pair of a convolution's output, or of a sum.
 
     It computes nothing, and the builder takes it out. But norms and what is around them are compiled
     into one kernel, together with a pair in front; the pair is then behind no convolution, and the
-    convolution computes in float. With a pooling between them the pair stays outside. An activation
-    takes codes itself, and needs none; so does the sum of a residual block, whose kernel adds the
-    codes to those of its convolution; a barrier stands in front of what is a layer of its own.
+    convolution computes in float. Behind the sum of two float tensors, as where a decoder adds what it
+    interpolated to an encoder's features, such a pair is refused. With a pooling between them the pair
+    stays outside. An activation takes codes itself, and needs none; so does the sum of a residual
+    block, whose kernel adds the codes to those of its convolution; a barrier stands in front of what
+    is a layer of its own.
     """
     import onnx
 
     touched = []
-    sums = [node for node in placing.of_type("Add") if is_fused_sum(placing, node)]
+    sums = [node for node in placing.of_type("Add") if _adds_tensors(placing, node)]
     for node in [*placing.of_type("Conv"), *sums]:
         pair = placing.pair_behind(node.output[0])
         if pair is None or not any(_compiled(placing, r) for r in placing.readers(pair.result)):
@@ -134,6 +148,11 @@ def pass_behind_convolutions(placing: Placing) -> tuple[str, ...]:
         )
         touched.append(name_of(node))
     return tuple(touched)
+
+
+def _adds_tensors(placing: Placing, node: onnx.NodeProto) -> bool:
+    """Whether a sum has two tensors, and not one and a bias."""
+    return all(placing.wiring.value(operand(node, index)) is None for index in (0, 1))
 
 
 def _compiled(placing: Placing, node: onnx.NodeProto) -> bool:

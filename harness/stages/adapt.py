@@ -109,7 +109,7 @@ def _lower(needs: GraphNeeds, source: Path, target: Path) -> tuple[bool, tuple[s
         return False, ()
     if norms.INSTANCE in needs.primitives:
         norms.leaky_as_maximum(wiring)
-    single = norms.as_primitives(wiring, needs.primitives, in_steps=needs.means_in_steps)
+    single = norms.as_primitives(wiring, needs.primitives)
     model = lowering.lower(wiring, needs.opset)
     rewiring.save(model, target)
     there = {node.name for node in model.graph.node}  # a norm that no output depends on is dropped

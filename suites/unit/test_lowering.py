@@ -106,40 +106,6 @@ def test_what_newer_opsets_have_is_written_with_what_17_has(tmp_path: Path, name
     assert node.name in {made.name for made in model.graph.node}
 
 
-NORMED = [name for name in CASES if name.startswith(("instance", "layer"))]
-
-
-@pytest.mark.parametrize("opset", [17, 21])
-@pytest.mark.parametrize("name", NORMED)
-def test_means_in_steps_are_the_same_means(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, opset: int
-) -> None:
-    monkeypatch.setattr(norms, "_MOST_IN_A_STEP", 3)
-    node, constants = CASES[name]
-    source = write(tmp_path / "new.onnx", [node], constants)
-    wiring = Wiring(load(source))
-    written = norms.as_primitives(wiring, (norms.INSTANCE, norms.LAYER), in_steps=True)
-    model = lowering.lower(wiring, opset)
-    save(model, tmp_path / "old.onnx")
-    onnx.checker.check_model(onnx.shape_inference.infer_shapes(model), full_check=True)
-    kinds = [made.op_type for made in model.graph.node if made.name in written]
-    assert kinds.count("ReduceMean") == 4  # two steps each of mean and variance
-    one_axis = name.startswith("layer") and name != "layer-of-two-axes"
-    assert kinds.count("Reshape") == (4 if one_axis else 0)
-    old, new = (run_onnx(tmp_path / file, IMAGE) for file in ("old.onnx", "new.onnx"))
-    np.testing.assert_allclose(old, new, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", NORMED)
-def test_a_mean_of_few_values_is_one_step(tmp_path: Path, name: str) -> None:
-    node, constants = CASES[name]
-    source = write(tmp_path / "new.onnx", [node], constants)
-    wiring = Wiring(load(source))
-    norms.as_primitives(wiring, (norms.INSTANCE, norms.LAYER), in_steps=True)
-    kinds = [made.op_type for made in wiring.nodes]
-    assert kinds.count("ReduceMean") == 2
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_split_gets_its_sizes(tmp_path: Path, count: int) -> None:
     parts = [f"p{index}" for index in range(count)]

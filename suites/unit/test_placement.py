@@ -387,6 +387,35 @@ def test_the_sum_of_a_residual_block_reads_its_branch_dequantized(tmp_path: Path
     placed.is_the_same_in_float()
 
 
+def test_a_pair_behind_the_sum_of_two_float_tensors_stays_outside(tmp_path: Path) -> None:
+    net = Net()
+    net.values |= {name: np.ones(CHANNELS, np.float32) for name in ("gain", "offset")}
+    features = net.add("Sigmoid", [net.conv(net.pair("x"), "c1")], "features")
+    total = net.add("Add", [net.add("Tanh", ["x"], "up"), features], "sum")
+    dequantized = net.pair(total)
+    normal = net.add("InstanceNormalization", [dequantized, "gain", "offset"], "n")
+    second = net.conv(net.pair(normal), "c2")
+    net.add("Add", [second, dequantized], "end")  # a decoder's residual block
+    net.conv(net.pair("end"), "c3")
+    placed = Placed(net, tmp_path, ["pass-behind-convolutions"])
+    assert placed.touched == {"pass-behind-convolutions": ("sum",)}
+    assert placed.has_pair("end", 1)  # the kernel of c2 adds the codes
+    assert placed.before_node("n") == "Q DQ MaxPool"
+    placed.is_the_same_in_float()
+
+
+def test_the_sum_with_a_bias_and_a_product_that_reads_codes_need_no_pass(tmp_path: Path) -> None:
+    net = Net()
+    net.values["bias"] = np.ones(SIDE, np.float32)
+    net.values["m.w"] = np.eye(SIDE, dtype=np.float32)
+    biased = net.add("Add", ["x", "bias"], "biased")
+    net.add("Sigmoid", [net.pair(biased)], "s")
+    tokens = net.pair(net.add("Add", ["s", "x"], "tokens"))
+    net.add("MatMul", [tokens, net.pair("m.w")], "y")
+    placed = Placed(net, tmp_path, ["pass-behind-convolutions"])
+    assert placed.touched == {"pass-behind-convolutions": ()}
+
+
 def test_a_sum_with_a_float_branch_is_compiled_with_what_is_around_it(tmp_path: Path) -> None:
     net = Net()
     total = net.add("Add", [net.pair(net.conv(net.pair("x"), "c1")), "x"], "sum")
