@@ -13,9 +13,9 @@ comma := ,
 INSTALLED := $(VENV)/.installed$(addprefix -,$(subst $(comma),-,$(EXTRAS)))
 PYTEST := $(VENV)/bin/python -m pytest --timeout 1200
 PIPELINE = --vg-models $(MODELS) --vg-backend $(BACKENDS) --vg-launches 2
-# Ratios of times say something on a quiet host alone: a push asserts none of them, `pytest suites` does.
+# Ratios of times say something on a quiet host alone: a push asserts none of them, `pytest suites/engines` does.
 SPEED := test_int8_engine_is_faster test_fake_engine_is_as_slow_as_fp32
-UNTIMED := $(SPEED:%=--deselect suites/test_latency.py::%)
+UNTIMED := $(SPEED:%=--deselect suites/engines/test_latency.py::%)
 # The slowest files first, so that none of them is left for one process at the end.
 APART := suites/contract suites/formulas suites/unit
 # What the TensorRT backend is tested against: bindings of four versions, 5 MB; and, where CI is set,
@@ -40,9 +40,9 @@ bench-gate: $(INSTALLED)
 test: $(INSTALLED) lint $(FETCHED) $(OTHER:%=%/.installed)
 ifeq ($(ARGS),)
 	@OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable $(APART); apart=$$?; \
-		$(PYTEST) $(PIPELINE) $(UNTIMED) $(APART:%=--ignore %) && exit $$apart
+		$(PYTEST) $(PIPELINE) $(UNTIMED) suites/engines suites/real && exit $$apart
 else
-	$(PYTEST) $(PIPELINE) $(ARGS)
+	$(PYTEST) -o testpaths=suites $(PIPELINE) $(ARGS)
 endif
 
 lint: $(INSTALLED)

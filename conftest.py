@@ -1,3 +1,3 @@
 """Load the VoxGate pytest plugin; nothing else."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["voxgate.plugin"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from harness.gate import LEAD, MOST_PAIRED_LAUNCHES
+from voxgate.verdicts.rules import LEAD, MOST_PAIRED_LAUNCHES
 
 _Z = 1.959964  # 95 %
 _ALPHA = 0.05

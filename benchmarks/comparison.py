@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.ratios import quotient, ratios_of
-from harness.types import CaseResult, Environment, Latency, Ratios, Timing
+from voxgate.metrics.ratios import quotient, ratios_of
+from voxgate.records.measurement import Latency
+from voxgate.records.run import CaseResult, Environment, Ratios, Timing
 
 OURS = "nncf"
 DEFAULTS = ("nncf-default", "modelopt")

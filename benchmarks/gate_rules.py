@@ -19,6 +19,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from voxgate import __version__
+from voxgate.cli import guarded
+from voxgate.errors import EXIT_PASS, ArtifactError, UsageError
+from voxgate.records.verdicts import PairedLaunch
+from voxgate.verdicts.rules import TOLERANCE, self_test
 
 from benchmarks import our_rules, recording, tool_rules
 from benchmarks.certainty import false_alarms_at_most, found_at_least
@@ -27,11 +32,6 @@ from benchmarks.recording import Kind, Recording, State
 from benchmarks.resampling import EFFECTS, Draws, Section, Stratum, draw, stratify
 from benchmarks.rules_report import Cell, Evidence, Report, Row, combine, total
 from benchmarks.tool_rules import Pooled
-from harness import __version__
-from harness.cli import guarded
-from harness.errors import EXIT_PASS, ArtifactError, UsageError
-from harness.gate import TOLERANCE, self_test
-from harness.verdicts import PairedLaunch
 
 SCHEMA_VERSION = 1
 SAMPLES = Path(__file__).parent / "samples"
@@ -70,8 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Read, compare and print."""
+    from voxgate.report.terminal import make_console
+
     from benchmarks.rules_table import print_report
-    from harness.report.table import make_console
 
     if options.comparisons < 1 or options.seed < 0:
         msg = "--comparisons must be at least 1 and --seed must not be negative"

@@ -37,7 +37,7 @@ def neighbours(count: int, seed: int) -> Iterator[None]:
     Raises:
         HarnessError: one of them ended early.
     """
-    from harness.errors import HarnessError  # the script has the standard library alone
+    from voxgate.errors import HarnessError  # the script has the standard library alone
 
     processes: list[subprocess.Popen[bytes]] = []
     try:

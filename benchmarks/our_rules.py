@@ -1,4 +1,4 @@
-"""The rules of `harness.gate` over many comparisons at once; the unit tests hold both to the same answers."""
+"""The rules of `voxgate.verdicts.rules` over many comparisons at once; the unit tests hold both to the same answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-
-from benchmarks.recording import Kind
-from benchmarks.resampling import Draws, Floats, Ints, Series
-from benchmarks.tool_rules import Bools
-from harness import alternating as alternating_rule
-from harness.gate import (
+from voxgate.records.verdicts import Outcome
+from voxgate.verdicts import alternating as alternating_rule
+from voxgate.verdicts.rules import (
     LEAD,
     MOST_PAIRED_LAUNCHES,
     SCREEN,
@@ -20,7 +17,10 @@ from harness.gate import (
     TAIL_TOLERANCE,
     TOLERANCE,
 )
-from harness.verdicts import Outcome
+
+from benchmarks.recording import Kind
+from benchmarks.resampling import Draws, Floats, Ints, Series
+from benchmarks.tool_rules import Bools
 
 _TRIMMED = 0.2
 _EXCEEDING = 2 * 0.177  # the share of a self-test's launches that may be off by more

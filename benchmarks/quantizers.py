@@ -20,6 +20,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from voxgate import __version__
+from voxgate.artifacts.cache import Cache
+from voxgate.artifacts.progress import Reporter
+from voxgate.artifacts.workshop import Workshop
+from voxgate.cli import guarded
+from voxgate.commands.options import add_run_options, make_config, reporting
+from voxgate.config import RunConfig
+from voxgate.config.options import MEASURING, PLACES
+from voxgate.errors import EXIT_FAILED, EXIT_PASS
+from voxgate.files import check_writable
+from voxgate.machine.environment import read_environment
+from voxgate.records import file
+from voxgate.records.case import CaseId, Precision
+from voxgate.runs import bench
+from voxgate.runs.case_run import CaseRun
+
 from benchmarks.comparison import (
     MOST_DICE_LOST,
     OURS,
@@ -31,23 +47,6 @@ from benchmarks.comparison import (
     contend,
     summarize,
 )
-from harness import __version__, pipeline, record
-from harness.artifacts import Workshop
-from harness.cache import Cache
-from harness.case_run import CaseRun
-from harness.cli import guarded
-from harness.commands.options import (
-    add_run_options,
-    make_config,
-    reporting,
-)
-from harness.config import RunConfig
-from harness.environment import read_environment
-from harness.errors import EXIT_FAILED, EXIT_PASS
-from harness.files import check_writable
-from harness.report.progress import Reporter
-from harness.run_options import MEASURING, PLACES
-from harness.types import CaseId, Precision
 
 SCHEMA_VERSION = 1
 BACKEND = "openvino"  # the only one that computes in int8 and reads what every quantizer writes
@@ -75,8 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, write and print."""
+    from voxgate.report.terminal import make_console
+
     from benchmarks.table import print_comparison
-    from harness.report.table import make_console
 
     config = make_config(options)
     if config.record is not None:
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     with reporting() as reporter:
         result = measure(config, reporter)
     if config.record is not None:
-        record.write(config.record, result)
+        file.write(config.record, result)
     with contextlib.suppress(SystemExit):  # rich's answer to a closed pipe; its code is not ours
         print_comparison(make_console(), result)
     return EXIT_PASS if answered(result.models) else EXIT_FAILED
@@ -97,11 +97,11 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
     workshops = {name: _workshop(name, config, cache, reporter) for name in QUANTIZERS}
     groups = [_runs(model, workshops) for model in config.models]
     reporter.begin(len(groups) * (1 + len(QUANTIZERS)) * (1 + config.launches))
-    probe = pipeline.probe_backends(workshops[OURS], reporter)[config.backends[0]]
+    probe = bench.probe_backends(workshops[OURS], reporter)[config.backends[0]]
     for case_run in (case_run for group in groups for case_run in group):
-        pipeline.build(case_run, probe)
+        bench.build(case_run, probe)
         reporter.advance()
-    inference_s = sum(pipeline.measure(group, reporter) for group in groups)
+    inference_s = sum(bench.measure(group, reporter) for group in groups)
     models = tuple(_compared(group) for group in groups)
     return QuantizerRecord(
         schema_version=SCHEMA_VERSION,
@@ -111,13 +111,13 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
         most_dice_lost=MOST_DICE_LOST,
         models=models,
         summary=summarize(models),
-        timing=pipeline.timing_since(started, start, inference_s, cache),
+        timing=bench.timing_since(started, start, inference_s, cache),
     )
 
 
 def _workshop(quantizer: str, config: RunConfig, cache: Cache, reporter: Reporter) -> Workshop:
     """A workshop of that quantizer; graphs and FP32 engines are the same in the shared cache."""
-    return pipeline.make_workshop(
+    return bench.make_workshop(
         replace(config, quantizer=quantizer).check(),
         cache,
         announce=lambda what: reporter.say(f"{quantizer}: {what}"),
@@ -142,7 +142,7 @@ def _runs(model: str, workshops: dict[str, Workshop]) -> list[CaseRun]:
 def _compared(runs: Sequence[CaseRun]) -> ModelComparison:
     """The verdict on one model: each INT8 row is checked beside FP32, and beside no other INT8."""
     fp32, *quantized = runs
-    pairs = [pipeline.results_of((fp32, int8)) for int8 in quantized]
+    pairs = [bench.results_of((fp32, int8)) for int8 in quantized]
     contenders = [contend(name, *pair) for name, pair in zip(QUANTIZERS, pairs, strict=True)]
     return compare(pairs[0][0], contenders)
 

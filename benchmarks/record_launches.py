@@ -23,25 +23,29 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
+from voxgate import __version__
+from voxgate.artifacts import jobs
+from voxgate.artifacts.cache import Cache
+from voxgate.artifacts.launcher import Limits, run_job
+from voxgate.artifacts.progress import Reporter
+from voxgate.cli import guarded
+from voxgate.commands.inspect import parse_case
+from voxgate.commands.options import add_run_options, reporting
+from voxgate.config import RunConfig
+from voxgate.config.options import PLACES
+from voxgate.errors import EXIT_PASS, ArtifactError, UsageError
+from voxgate.files import check_writable, sha256_bytes
+from voxgate.machine.environment import read_environment, usable_cores
+from voxgate.records.case import CaseId
+from voxgate.records.runtime import Probe
+from voxgate.runs import bench
+from voxgate.runs.case_run import CaseRun
+from voxgate.stages import file_names
+from voxgate.stages.requests import PairRequest, RunRequest
 
 from benchmarks import recording
 from benchmarks.neighbour import neighbours
 from benchmarks.recording import Header, Kind, RecordedLaunch, RecordingState, State
-from harness import __version__, jobs, layout, pipeline
-from harness.cache import Cache
-from harness.case_run import CaseRun
-from harness.cli import guarded
-from harness.commands.inspect import parse_case
-from harness.commands.options import add_run_options, reporting
-from harness.config import RunConfig
-from harness.environment import read_environment, usable_cores
-from harness.errors import EXIT_PASS, ArtifactError, UsageError
-from harness.files import check_writable, sha256_bytes
-from harness.launcher import Limits, run_job
-from harness.report.progress import Reporter
-from harness.requests import PairRequest, Probe, RunRequest
-from harness.run_options import PLACES
-from harness.types import CaseId
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -158,19 +162,19 @@ def record(plan: Plan, config: RunConfig, path: Path, reporter: Reporter) -> Non
     Raises:
         HarnessError: the case cannot be built or run, or the file is of another plan.
     """
-    workshop = pipeline.make_workshop(config, Cache(config.cache_root), reporter.say)
+    workshop = bench.make_workshop(config, Cache(config.cache_root), reporter.say)
     reporter.begin(plan.launches * len(_KINDS))
     case_run = CaseRun(plan.case, workshop)
-    probe = pipeline.probe_backends(workshop, reporter)[plan.case.backend]
-    pipeline.build(case_run, probe)
+    probe = bench.probe_backends(workshop, reporter)[plan.case.backend]
+    bench.build(case_run, probe)
     if case_run.error is not None:
         raise case_run.error
     assert case_run.engine is not None
     assert isinstance(probe, Probe)
     header = _header(plan, config, case_run.engine.result.engine_sha256, probe)
     done = _resume(path, header)
-    request = pipeline.run_request(
-        plan.case, case_run.engine.path(layout.ENGINE), workshop, first=False
+    request = bench.run_request(
+        plan.case, case_run.engine.path(file_names.ENGINE), workshop, first=False
     )
     for number in range(plan.launches * len(_KINDS)):
         if number >= done:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-
-from harness.errors import ArtifactError
-from harness.files import write_atomic
-from harness.types import Environment, HostLoad
+from voxgate.errors import ArtifactError
+from voxgate.files import write_atomic
+from voxgate.records.measurement import HostLoad
+from voxgate.records.run import Environment
 
 SCHEMA_VERSION = 1
 

@@ -14,13 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from voxgate.verdicts import alternating
+from voxgate.verdicts.rules import MOST_PAIRED_LAUNCHES, SELF_TEST_LAUNCHES
 
 from benchmarks.recording import Kind, RecordedLaunch, Recording, State
-from harness import alternating
-from harness.gate import (
-    MOST_PAIRED_LAUNCHES,
-    SELF_TEST_LAUNCHES,
-)
 
 Section = Literal["quiet", "noisy", "mixed"]
 SECTIONS: tuple[Section, ...] = get_args(Section)

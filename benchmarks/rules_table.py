@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from voxgate.verdicts.rules import TOLERANCE
+
 from benchmarks.resampling import AA, EFFECTS, SECTIONS, STORED_LAUNCHES
 from benchmarks.rules_report import BARS, JUDGED_BY_BARS, Bar, Cell, Evidence, Report, Row
-from harness.gate import TOLERANCE
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voxgate.records.run import CaseResult
+
 from benchmarks.comparison import (
     OURS,
     Contender,
@@ -12,7 +14,6 @@ from benchmarks.comparison import (
     ModelComparison,
     QuantizerRecord,
 )
-from harness.types import CaseResult
 
 if TYPE_CHECKING:
     from rich.console import Console

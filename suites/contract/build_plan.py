@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import msgspec
-
-from harness.backends.tensorrt import TensorRt
-from harness.errors import HarnessError
-from harness.requests import EngineOptions
+from voxgate.backends.tensorrt import TensorRt
+from voxgate.errors import HarnessError
+from voxgate.records.runtime import EngineOptions
 
 if __name__ == "__main__":
     folder, source, plan = sys.argv[1:]

@@ -65,7 +65,7 @@ def whole(module: Any) -> dict[str, Any]:
 
 def flags(module: Any) -> dict[str, int | None]:
     """What the backend's own functions make of this version's enums."""
-    network = importlib.import_module("harness.backends.tensorrt_network")
+    network = importlib.import_module("voxgate.backends.tensorrt_network")
     strong = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return {
         "network": network.network_flags(module),
@@ -75,7 +75,7 @@ def flags(module: Any) -> dict[str, int | None]:
 
 def profiled(module: Any) -> dict[str, int]:
     """What the backend's profiler, a class derived from this version's, makes of two inferences."""
-    profiler = importlib.import_module("harness.backends.tensorrt_session")._profiler(module)
+    profiler = importlib.import_module("voxgate.backends.tensorrt_session")._profiler(module)
     for ms in (9.0, 1.5):
         profiler.report_layer_time("conv", ms)
         profiler.end_inference()

@@ -6,7 +6,7 @@
 
 The graphs are written by a Python with onnx. Each is built in a process of its own, by the Python at
 PATH, which needs TensorRT, NumPy and NVIDIA's cuda-bindings: a builder that dies takes no other probe
-with it. ``keep`` writes the answers into the table of `harness.quantizers.tensorrt_patterns`.
+with it. ``keep`` writes the answers into the table of `voxgate.quantizers.tensorrt_patterns`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_TABLE = Path(__file__).parents[2] / "harness" / "quantizers" / "tensorrt_patterns.json"
+_TABLE = Path(__file__).parents[2] / "harness" / "voxgate" / "quantizers" / "tensorrt_patterns.json"
 _PRECISIONS = ("int8", "int8-fp16")
 _QUESTIONS = "questions.json"
 _SECONDS = 300
@@ -65,9 +65,9 @@ def _ask_one(path: Path, python: str, precision: str) -> dict[str, Any]:
 
 def build(path: Path, precision: Any) -> dict[str, Any]:
     """The answer of this process's TensorRT: the arithmetic of each node, or why it refused."""
-    from harness import backends
-    from harness.errors import HarnessError
-    from harness.requests import EngineOptions
+    from voxgate import backends
+    from voxgate.errors import HarnessError
+    from voxgate.records.runtime import EngineOptions
 
     backend = backends.load("tensorrt")
     version = backend.probe().version

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import voxgate.backends
 from hypothesis import given
 from hypothesis import strategies as st
+from voxgate.backends.tensorrt_versions import traits
 
-import harness.backends
-from harness.backends.tensorrt_versions import traits
 from suites.contract.conftest import DESCRIBED, VERSIONS, bindings_of
 from suites.contract.signatures import Signature, signatures
 from suites.contract.used import Use, uses
 
-FOLDER = Path(harness.backends.__file__).parent
+FOLDER = Path(voxgate.backends.__file__).parent
 SCRIPT = Path(__file__).with_name("describe.py")
 SOURCES = (
     "tensorrt.py", "tensorrt_cache.py", "tensorrt_log.py", "tensorrt_network.py",

@@ -7,10 +7,9 @@ import importlib.util
 
 import pytest
 import torch
-
-from harness.backends.tensorrt import TensorRt
-from harness.errors import BuildError
-from harness.requests import EngineOptions
+from voxgate.backends.tensorrt import TensorRt
+from voxgate.errors import BuildError
+from voxgate.records.runtime import EngineOptions
 
 _MODULES = ("tensorrt_lean_libs", "tensorrt_lean_bindings")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from voxgate.quantizers.placement import rules_for
+from voxgate.quantizers.tensorrt_patterns import in_float, read_patterns, refused
 
-from harness.quantizers.placement import rules_for
-from harness.quantizers.tensorrt_patterns import in_float, read_patterns, refused
 from suites.contract import probes
 from suites.contract.probe_graphs import write_all
 
@@ -99,7 +99,7 @@ def test_the_rules_of_a_version_follow_what_was_measured_of_it(version: str) -> 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is None, reason="no TensorRT here")
 def test_this_tensorrt_answers_as_the_table_says(folder: Path) -> None:
-    from harness import backends
+    from voxgate import backends
 
     probe = backends.load("tensorrt").probe()
     if not probe.available:

@@ -16,15 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-
-from harness import gate, judge, pipeline
-from harness.accepted import AcceptedEngines
-from harness.cache import Cache
-from harness.config import GateConfig, RunConfig
-from harness.pairing import Pairing, engine_path
-from harness.report.progress import Lines
-from harness.types import CaseResult
-from harness.verdicts import CaseVerdicts, Verdict
+from voxgate.artifacts.cache import Cache
+from voxgate.artifacts.progress import Lines
+from voxgate.config import RunConfig
+from voxgate.records.run import CaseResult
+from voxgate.records.verdicts import CaseVerdicts, Verdict
+from voxgate.runs import bench
+from voxgate.verdicts import gate as judge
+from voxgate.verdicts import rules as gate
+from voxgate.verdicts.accepted_engines import AcceptedEngines
+from voxgate.verdicts.limits import GateConfig
+from voxgate.verdicts.paired_launches import Pairing, engine_path
 
 REBUILDS = 4
 # Measured: 0.2 % of the size and 0.00001 of Dice.
@@ -55,7 +57,7 @@ def builds(vg_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Bu
         pytest.skip("times say nothing beside other tests; run this file without -n")
     config = _config(vg_config)
     rules = GateConfig(baselines=tmp_path_factory.mktemp("baselines"), update="all").check()
-    run = pipeline.bench(config, Lines())
+    run = bench.bench(config, Lines())
     (first,) = run.cases
     if first.status == "unavailable":
         pytest.skip(f"no TensorRT that runs on a GPU here: {first.reason}")
@@ -84,7 +86,7 @@ def _rebuild(config: RunConfig, rules: GateConfig, first: CaseResult) -> Rebuild
     """The engine built anew, judged against the first, and timed beside it whatever the gate did."""
     engine = engine_path(first, config.cache_root)
     shutil.rmtree(engine.parent)
-    run = pipeline.bench(config, Lines())
+    run = bench.bench(config, Lines())
     (row,) = run.cases
     assert row.status == "ok", row.error or row.reason
     (verdicts,) = judge.judge(run, config, rules, Lines()).cases
@@ -95,7 +97,7 @@ def _beside(config: RunConfig, first: CaseResult, engine: Path) -> Verdict:
     assert first.engine_sha256 is not None
     accepted = AcceptedEngines(config.cache_root).path(first.engine_sha256)
     assert accepted is not None
-    workshop = pipeline.make_workshop(config, Cache(config.cache_root), Lines().say)
+    workshop = bench.make_workshop(config, Cache(config.cache_root), Lines().say)
     pairs = Pairing(workshop, Lines()).until_decided(
         first.case, accepted, engine, gate.TOLERANCE, "beside the first build"
     )

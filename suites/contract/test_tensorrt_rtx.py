@@ -19,14 +19,14 @@ import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from voxgate.artifacts.adapted_graphs import source_of
+from voxgate.artifacts.cache import Cache
+from voxgate.artifacts.workshop import Workshop
+from voxgate.config import RunConfig, split_models
+from voxgate.records.case import CaseId, Precision
+from voxgate.records.runtime import EngineOptions, Probe
+from voxgate.runs.bench import make_workshop
 
-from harness.adapted_graphs import source_of
-from harness.artifacts import Workshop
-from harness.cache import Cache
-from harness.config import RunConfig, split_models
-from harness.pipeline import make_workshop
-from harness.requests import EngineOptions, Probe
-from harness.types import CaseId, Precision
 from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
 
 SCRIPT = Path(__file__).with_name("build_plan.py")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import Grid, along
 
-from harness import formulas
-from harness.grids import Grid, along
 from suites.formulas.strategies import Float32
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
-
-from harness.errors import look_up
+from voxgate.errors import look_up
 
 VARIABLE = "VOXGATE_PROFILE"
 EXAMPLES_BY_PROFILE = {"default": 200, "nightly": 5000}

@@ -12,9 +12,8 @@ from typing import Any, cast
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
-
-from harness import formulas
-from harness.grids import ROUNDINGS, Grid, Rounding, along
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import ROUNDINGS, Grid, Rounding, along
 
 Float32 = NDArray[np.float32]
 

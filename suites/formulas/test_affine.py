@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from voxgate.errors import QuantizationError
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import MOST_STEPS, SMALLEST_STEP, Grid, Rounding
 
-from harness import formulas
-from harness.errors import QuantizationError
-from harness.grids import MOST_STEPS, SMALLEST_STEP, Grid, Rounding
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (
     BITS,

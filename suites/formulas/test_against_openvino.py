@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import Grid, along
 
-from harness import formulas
-from harness.grids import Grid, along
 from suites.formulas.agreement import assert_codes_agree, codes_of
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import Grid
 
-from harness import formulas
-from harness.grids import Grid
 from suites.formulas.agreement import assert_codes_agree
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (

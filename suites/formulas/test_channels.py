@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import Grid, along
 
-from harness import formulas
-from harness.grids import Grid, along
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (
     BITS,

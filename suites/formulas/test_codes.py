@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import SMALLEST_STEP, Grid, Rounding
 
-from harness import formulas
-from harness.grids import SMALLEST_STEP, Grid, Rounding
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (
     BITS,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
+from voxgate.quantization import formulas
 
-from harness import formulas
 from suites.formulas import test_affine, test_channels, test_codes, test_symmetric
 from suites.formulas.profile import examples
 
@@ -28,7 +28,7 @@ FEW = settings(
     print_blob=False,
 )
 
-# Each: what is wrong, the text of harness/formulas.py that occurs once, and what it becomes.
+# Each: what is wrong, the text of voxgate/quantization/formulas.py that occurs once, and what it becomes.
 FAULTS = {
     "floor instead of round": ("np.rint(ratio)", "np.floor(ratio)"),
     "ties away from zero": ("np.rint(ratio)", "np.trunc(ratio + np.copysign(np.float32(0.5), ratio))"),
@@ -70,7 +70,7 @@ def properties() -> Iterator[Callable[[], None]]:
 
 
 def install(source: str, patch: pytest.MonkeyPatch) -> None:
-    """Let the properties find the functions of this source in harness.formulas."""
+    """Let the properties find the functions of this source in voxgate.quantization.formulas."""
     module = types.ModuleType("mutant")
     exec(compile(source, "mutant.py", "exec"), module.__dict__)  # noqa: S102 - our own source
     for name in PUBLIC:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from voxgate.errors import QuantizationError
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import MOST_STEPS, Grid
 
-from harness import formulas
-from harness.errors import QuantizationError
-from harness.grids import MOST_STEPS, Grid
 from suites.formulas.profile import examples
 from suites.formulas.strategies import BOUNDS, SEEDS, SUBNORMAL, affine_grids, values_on
 

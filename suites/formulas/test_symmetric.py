@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from voxgate.quantization import formulas
+from voxgate.quantization.grids import SMALLEST_STEP, Grid, Rounding
 
-from harness import formulas
-from harness.grids import SMALLEST_STEP, Grid, Rounding
 from suites.formulas.profile import examples
 from suites.formulas.strategies import (
     BITS,

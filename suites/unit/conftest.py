@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from voxgate.config import RunConfig
+from voxgate.verdicts import paired_launches
 
-from harness import pairing
-from harness.config import RunConfig
-from suites.unit.gate_site import Site, accepted_in, config_in
+from suites.support.gate_site import Site, accepted_in, config_in
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def site_of(
     sites: Callable[[str], Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Site]:
     """A copy by fault; paired launches stop at the fewest samples."""
-    monkeypatch.setattr(pairing, "_SECONDS", 0.0)
+    monkeypatch.setattr(paired_launches, "_SECONDS", 0.0)
     return lambda fault: sites(fault).copied(tmp_path)
 
 

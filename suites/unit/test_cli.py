@@ -14,10 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from voxgate import models
+from voxgate.cli import main
+from voxgate.records import file
 
-from harness import models, record
-from harness.cli import main
-from suites.unit import report_records
+from suites.support import report_records
 
 FAKE = [
     "--models",
@@ -47,7 +48,7 @@ def test_bench_prints_the_table_and_writes_the_record(
     printed = capsys.readouterr().out
     assert "certificate of unet/phantom-mini/fake/int8: granted" in printed
     assert f"record: {path}" in printed
-    assert len(record.read(path).cases) == 3
+    assert len(file.read(path).cases) == 3
 
 
 def test_the_record_has_a_name_of_its_own_by_default(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_failed_case_exits_4_and_is_recorded(
     path = tmp_path / "r.json"
     assert main(["bench", *FAKE, "--record", str(path)]) == 4
     assert "FAILED unet/phantom-mini/fake/int8" in capsys.readouterr().out
-    assert [row.status for row in record.read(path).cases] == ["ok", "ok", "failed"]
+    assert [row.status for row in file.read(path).cases] == ["ok", "ok", "failed"]
 
 
 def test_a_pipe_gets_lines_and_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +114,7 @@ def test_a_pipe_gets_lines_and_no_bar(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_terminal_gets_a_bar() -> None:
     parent, child = pty.openpty()
-    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--precisions", "fp32"]
+    command = [sys.executable, "-m", "voxgate.cli", "bench", *FAKE, "--precisions", "fp32"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child) as process:
         os.close(child)
         shown = b""
@@ -136,7 +137,7 @@ def _read(descriptor: int) -> bytes:
 def test_an_interruption_leaves_no_file_and_no_process(tmp_path: Path, number: int) -> None:
     path = tmp_path / "r.json"
     environment = {**os.environ, "VOXGATE_FAKE_FAULT": "fp32=hang"}
-    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--record", str(path)]
+    command = [sys.executable, "-m", "voxgate.cli", "bench", *FAKE, "--record", str(path)]
     with subprocess.Popen(
         command,
         env=environment,
@@ -163,12 +164,11 @@ def test_an_interruption_leaves_no_file_and_no_process(tmp_path: Path, number: i
 @pytest.mark.parametrize("columns", [80, 200])
 def test_the_table_fits_its_terminal(tmp_path: Path, columns: int) -> None:
     from rich.console import Console
-
-    from harness.report.table import print_record
+    from voxgate.report.terminal import print_record
 
     main(["bench", *FAKE, "--record", "r.json"])
     console = Console(width=columns, force_terminal=True, record=True)
-    print_record(console, record.read(tmp_path / "r.json"))
+    print_record(console, file.read(tmp_path / "r.json"))
     text = console.export_text()
     table = text.partition("certificate")[0].splitlines()
     assert max(map(len, table)) <= columns
@@ -181,8 +181,7 @@ def test_the_table_fits_its_terminal(tmp_path: Path, columns: int) -> None:
 
 def test_names_of_the_default_models_fit_a_narrow_terminal() -> None:
     from rich.console import Console
-
-    from harness.report.table import build_table
+    from voxgate.report.terminal import build_table
 
     console = Console(width=80, record=True, file=StringIO())
     console.print(build_table(report_records.eight_networks(), wide=False))
@@ -212,7 +211,7 @@ def test_brackets_in_a_path_are_no_markup(
 
 def run_cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness.cli", *arguments],
+        [sys.executable, "-m", "voxgate.cli", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -229,7 +228,7 @@ def test_an_output_without_the_letters_still_gets_the_table() -> None:
 def test_a_closed_pipe_does_not_look_like_a_regression() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "harness.cli", "bench", *FAKE, "--precisions", "fp32"]
+    command = [sys.executable, "-m", "voxgate.cli", "bench", *FAKE, "--precisions", "fp32"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert done.returncode == 0, done.stderr
@@ -242,7 +241,7 @@ def test_a_bug_does_not_look_like_a_regression(
         msg = "a bug"
         raise ZeroDivisionError(msg)
 
-    monkeypatch.setattr("harness.pipeline.bench", bug)
+    monkeypatch.setattr("voxgate.runs.bench.bench", bug)
     assert main(["bench", *FAKE]) == 4
     assert "ZeroDivisionError: a bug" in capsys.readouterr().err
 

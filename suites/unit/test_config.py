@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-
-from harness import backends, datasets, models, quantizers
-from harness.config import RunConfig, default_record_path, split_models, split_names
-from harness.datasets.phantom import Phantom
-from harness.errors import EXIT_USAGE, UsageError
-from harness.types import PRECISIONS, CaseId, Precision
+from voxgate import backends, datasets, models, quantizers
+from voxgate.config import RunConfig, default_record_path, split_models, split_names
+from voxgate.datasets.phantom import Phantom
+from voxgate.errors import EXIT_USAGE, UsageError
+from voxgate.records.case import PRECISIONS, CaseId, Precision
 
 
 def _refused(**changes: Any) -> str:
@@ -220,7 +219,7 @@ def test_each_backend_has_its_own_default_precisions() -> None:
 
 
 def test_threads_default_to_every_usable_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.config.usable_cores", lambda: 6)
+    monkeypatch.setattr("voxgate.config.usable_cores", lambda: 6)
     assert RunConfig().thread_count == 6
     assert RunConfig(threads=2).thread_count == 2
 

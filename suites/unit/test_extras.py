@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-
-from harness import backends
+from voxgate import backends
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -6,9 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-
-from harness.errors import ArtifactError
-from harness.files import inside, replacing, sha256_bytes, sha256_file, write_atomic
+from voxgate.errors import ArtifactError
+from voxgate.files import inside, replacing, sha256_bytes, sha256_file, write_atomic
 
 
 def _names(folder: Path) -> list[str]:

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from voxgate.cli import main
+from voxgate.errors import ArtifactError, UsageError
+from voxgate.files import check_writable, write_atomic
+from voxgate.records import file as record
 
-from harness import record
-from harness.cli import main
-from harness.errors import ArtifactError, UsageError
-from harness.files import check_writable, write_atomic
-from suites.unit import report_records as records
+from suites.support import report_records as records
 
 FAKE = ["--models", "unet", "--backend", "fake", "--task", "phantom-mini", "--seconds", "0", "--launches", "1"]  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_a_pipe_that_is_only_read_is_refused() -> None:
 def report_to_stdout(recorded: Path, stdout: int) -> subprocess.CompletedProcess[bytes]:
     link = recorded.with_name("stdout")
     link.symlink_to("/dev/stdout")
-    command = [sys.executable, "-m", "harness.cli", "report", str(recorded), "--html", str(link)]
+    command = [sys.executable, "-m", "voxgate.cli", "report", str(recorded), "--html", str(link)]
     done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
     assert link.is_symlink()
     return done

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-
-from harness import record
+from voxgate.records import file
 
 pytest_plugins = ["pytester"]
 
-SUITES = Path(__file__).resolve().parents[1]
+SUITES = Path(__file__).resolve().parents[1] / "engines"
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ class Runner:
 
     def __call__(self, *arguments: str) -> pytest.RunResult:
         return self._pytester.runpytest_subprocess(
-            "-p", "harness.plugin", "--import-mode=importlib", "--vg-backend=fake",
+            "-p", "voxgate.plugin", "--import-mode=importlib", "--vg-backend=fake",
             "--vg-models=unet", "--vg-task=phantom-mini", "--vg-seconds=0", "--vg-launches=1", "-ra", *arguments,
         )  # fmt: skip
 
@@ -51,7 +50,7 @@ def test_the_suites_pass_and_print_the_table(run: Runner) -> None:
 
 def test_benchmark_sees_engine_time_and_facts(run: Runner) -> None:
     assert run("test_latency.py", "--benchmark-json=b.json", "--vg-record=r.json").ret == 0
-    rows = {str(row.case): row for row in record.read(run.path / "r.json").cases}
+    rows = {str(row.case): row for row in file.read(run.path / "r.json").cases}
     benchmarks = json.loads((run.path / "b.json").read_text())["benchmarks"]
     assert len(benchmarks) == 3
     for benchmark in benchmarks:
@@ -69,7 +68,7 @@ def test_benchmark_sees_engine_time_and_facts(run: Runner) -> None:
 def test_surfaces_are_measured_on_request(run: Runner) -> None:
     options = ("--vg-surface-metrics", "--vg-surface-tolerance=2.5", "--vg-record=r.json")
     assert run("-k", "test_fp32_segments_every_class", "--vg-precisions=fp32", *options).ret == 0
-    (row,) = record.read(run.path / "r.json").cases
+    (row,) = file.read(run.path / "r.json").cases
     assert row.surfaces is not None
     assert row.surfaces.tolerance_mm == 2.5
 
@@ -105,7 +104,7 @@ def test_precisions_select_cases(run: Runner) -> None:
 def test_a_wrong_option_stops_before_collection(
     pytester: pytest.Pytester, option: str, words: str
 ) -> None:
-    result = pytester.runpytest_subprocess("-p", "harness.plugin", option)
+    result = pytester.runpytest_subprocess("-p", "voxgate.plugin", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in result.stderr.str()
 
@@ -225,7 +224,7 @@ def test_an_engine_that_tells_nothing_because_it_failed_is_red(
 
 def test_an_inconclusive_case_is_red(run: Runner) -> None:
     (run.path / "conftest.py").write_text(
-        "from harness import pipeline\npipeline.contamination = lambda _: ('power cap in 40%',)\n"
+        "from voxgate.runs import bench\nbench.contamination = lambda _: ('power cap in 40%',)\n"
     )
     result = run()
     outcomes = result.parseoutcomes()
@@ -254,7 +253,7 @@ def test_paper_classes_skip_dice_and_say_so(run: Runner) -> None:
     result.stdout.fnmatch_lines(
         ["Built with the paper's class counts (unet 14)*", "SKIPPED*Dice is not measured*"]
     )
-    (count,) = {row.classes for row in record.read(run.path / "r.json").cases}
+    (count,) = {row.classes for row in file.read(run.path / "r.json").cases}
     assert count == 14
 
 

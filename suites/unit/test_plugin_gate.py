@@ -7,14 +7,14 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from voxgate.records import file
+from voxgate.records.verdicts import GateRecord
 
-from harness import record
-from harness.verdicts import GateRecord
-from suites.unit.gate_site import Site
+from suites.support.gate_site import Site
 
 pytest_plugins = ["pytester"]
 
-SUITE = Path(__file__).resolve().parents[1] / "test_gate.py"
+SUITE = Path(__file__).resolve().parents[1] / "engines" / "test_gate.py"
 TESTS = {
     "test_engine_is_as_fast_as_accepted",
     "test_engine_is_as_small_as_accepted",
@@ -34,7 +34,7 @@ class Runner:
         self._sites = sites
         (self.path / SUITE.name).write_text(SUITE.read_text())
         (self.path / "conftest.py").write_text(
-            "from harness import pairing\npairing._SECONDS = 0.0\n"
+            "from voxgate.verdicts import paired_launches\npaired_launches._SECONDS = 0.0\n"
         )
 
     def accepted(self, fault: str = "") -> Site:
@@ -42,7 +42,7 @@ class Runner:
 
     def __call__(self, *arguments: str) -> pytest.RunResult:
         return self._pytester.runpytest_subprocess(
-            "-p", "harness.plugin", "--import-mode=importlib", "--vg-backend=fake",
+            "-p", "voxgate.plugin", "--import-mode=importlib", "--vg-backend=fake",
             "--vg-models=unet", "--vg-task=phantom-mini", "--vg-precisions=int8", "--vg-seconds=0",
             "--vg-launches=1", "--vg-cache-dir=cache", "-ra", *arguments,
         )  # fmt: skip
@@ -71,7 +71,7 @@ def test_with_baselines_each_metric_has_a_test(run: Runner) -> None:
     for name in TESTS:
         result.stdout.fnmatch_lines([f"*{name}?unet/phantom-mini/fake/int8? PASSED*"])
     result.stdout.fnmatch_lines(["*VoxGate*", "PASS unet/phantom-mini/fake/int8", "gate: pass*"])
-    found = record.read_any(run.path / "out" / "g.json")
+    found = file.read_any(run.path / "out" / "g.json")
     assert isinstance(found, GateRecord)
     assert found.outcome == "pass"
     assert site.content == before

@@ -8,21 +8,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import voxgate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from voxgate import models
+from voxgate.cli import main
+from voxgate.commands.parser import COMMANDS, build_parser
+from voxgate.config import RunConfig
+from voxgate.config.options import RUN_OPTIONS, command_line, config_of, flag_of
+from voxgate.datasets import TASKS
+from voxgate.records import file
+from voxgate.records.case import PRECISIONS
+from voxgate.runs.layer_budget import command_of
+from voxgate.verdicts import alternating
 
-import harness
-from harness import alternating, models, record
-from harness.cli import main
-from harness.commands.parser import COMMANDS, build_parser
-from harness.config import RunConfig
-from harness.datasets import TASKS
-from harness.layer_budget import command_of
-from harness.run_options import RUN_OPTIONS, command_line, config_of, flag_of
-from harness.types import PRECISIONS
-from suites.unit import report_records
+from suites.support import report_records
 
-REPOSITORY = Path(harness.__file__).parent.parent
+REPOSITORY = Path(voxgate.__file__).parents[2]
 TYPED = {
     "models": "nosuch", "task": "mni152", "classes": "task", "backend": "openvino",
     "precisions": "int8", "python": "openvino=x", "quantizer": "bogus", "calibration": "max",
@@ -42,7 +44,7 @@ def typed(name: str) -> list[str]:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     monkeypatch.chdir(tmp_path)
     for name in ("a.json", "b.json"):
-        record.write(tmp_path / name, report_records.eight_networks())
+        file.write(tmp_path / name, report_records.eight_networks())
     return "a.json", "b.json"
 
 
@@ -118,7 +120,7 @@ def test_the_launches_of_a_comparison_are_its_own(monkeypatch: pytest.MonkeyPatc
         asked.append(config.launches)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.versions.compare_interpreters", stop)
+    monkeypatch.setattr("voxgate.verdicts.interpreters.compare_interpreters", stop)
     command = ["compare", "--python-a", "a", "--python-b", "b"]
     assert [main(command), main([*command, "--launches", "2"])] == [130, 130]
     assert asked == [alternating.LAUNCHES, 2]

@@ -1,0 +1,1 @@
+"""Makes each thing once: a cache, and a process for each job."""

@@ -1,0 +1,164 @@
+"""The graphs that a runtime's version gets, and the ranges that they need: artifacts of our interpreter.
+
+A graph that needs no change for a version is no artifact of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxgate import backends, models
+from voxgate.artifacts import jobs
+from voxgate.artifacts.cache import Artifact
+from voxgate.artifacts.fingerprint import source_fingerprint
+from voxgate.artifacts.launcher import run_job
+from voxgate.machine.environment import cpu_model, isa_flags, versions
+from voxgate.quantization.scale_records import Measured, RangesRequest
+from voxgate.quantizers.graph_needs import VERSIONED, GraphNeeds, needs_of
+from voxgate.quantizers.placement import NEED_RANGES
+from voxgate.records.case import CaseId
+from voxgate.stages import file_names
+from voxgate.stages.adapting import Adapted, AdaptRequest
+from voxgate.stages.build import refuse
+
+if TYPE_CHECKING:
+    from voxgate.artifacts.workshop import Workshop
+
+_CODE = (
+    "stages/adapting.py",
+    "quantizers/graph_needs.py",
+    "quantization/formulas.py",
+    "quantization/lowering.py",
+    "quantization/norms.py",
+    "quantization/operands.py",
+    "quantization/lint.py",
+    "quantization/onnx_view.py",
+    "quantizers/half.py",
+    "quantizers/pairs.py",
+    "quantizers/placement.py",
+    "quantizers/placement_barriers.py",
+    "quantizers/placement_rules.py",
+    "quantization/rewiring.py",
+    "stages/adapt.py",
+)
+_PACKAGES = ("numpy", "nvidia-modelopt", "onnx", "onnxruntime")
+
+
+def source_of(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+    """Path and digest of what an engine is built from: a graph as its runtime takes it.
+
+    Raises:
+        HarnessError: it cannot be made.
+    """
+    made = adapted(workshop, case)
+    return (
+        _unadapted(workshop, case)
+        if made is None
+        else (str(made.path(file_names.ONNX)), made.digest)
+    )
+
+
+def single_precision_of(workshop: Workshop, case: CaseId) -> tuple[str, ...]:
+    """The nodes of a case's graph that must compute in single precision.
+
+    They follow from the graph and what writes it, which its digest names: no key needs them beside it.
+    """
+    made = adapted(workshop, case)
+    return () if made is None else made.result.single_precision
+
+
+def _unadapted(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+    """What the engines of a precision are built from, for any version of a runtime."""
+    kind = backends.get(case.backend).sources[case.precision]
+    if kind == "weights":
+        weights = workshop.weights(case.model)
+        return str(weights.path(file_names.WEIGHTS)), weights.digest
+    if kind == "onnx":
+        graph = workshop.onnx(case.model)
+        return str(graph.path(file_names.ONNX)), graph.digest
+    if kind == "quantized":
+        quantized = workshop.quantized(case.model, case.backend, case.precision)
+        return str(quantized.path(quantized.result.file)), quantized.digest
+    return "", models.get(case.model).name
+
+
+def adapted(
+    workshop: Workshop, case: CaseId, float_layers: tuple[str, ...] = ()
+) -> Artifact[Adapted] | None:
+    """The graph of a case for its runtime's version; None where it gets the graph as it is.
+
+    ``float_layers`` lose the pairs that the quantizer gave them.
+
+    Raises:
+        HarnessError: the runtime is not here, or its graph cannot be made.
+        GraphLintError: the graph breaks a fatal rule of `voxgate.quantization.lint`, as half scales that became 0 do.
+    """
+    kind = backends.get(case.backend).sources[case.precision]
+    version = workshop.probe(case.backend).version if case.backend in VERSIONED else ""
+    needs = needs_of(case.backend, version, kind, case.precision)
+    if needs is None:
+        return None
+    name = ("adapted", case.model, case.backend, kind, repr(needs), *float_layers)
+    made = workshop.once(name, lambda: _adapt(workshop, case, needs, float_layers))
+    refuse(str(made.path(made.result.file)), made.result.findings)
+    return made
+
+
+def _adapt(
+    workshop: Workshop, case: CaseId, needs: GraphNeeds, float_layers: tuple[str, ...]
+) -> Artifact[Adapted]:
+    plain, patches = workshop.onnx(case.model), workshop.patches()
+    quantized = backends.get(case.backend).sources[case.precision] == "quantized"
+    source, digest = _unadapted(workshop, case)
+    measured = ranges(workshop, case.model) if not NEED_RANGES.isdisjoint(needs.rules) else None
+    inputs: dict[str, object] = {
+        "source": digest,
+        "needs": asdict(needs),
+        "float_layers": sorted(float_layers),
+        "ranges": "" if measured is None else measured.digest,
+        "code": source_fingerprint(*_CODE),
+        "packages": versions(_PACKAGES),
+    }
+
+    def make(folder: Path) -> Adapted:
+        workshop.announce(f"writing the graph of {case} for its runtime")
+        request = AdaptRequest(
+            source=source,
+            quantized=quantized,
+            needs=needs,
+            nodes=plain.result.graph.nodes,
+            images=str(patches.path(file_names.EXPORT_IMAGES)),
+            folder=str(folder),
+            options=workshop.options(case),
+            ranges="" if measured is None else str(measured.path(file_names.RANGES)),
+            float_layers=float_layers,
+        )
+        return run_job(jobs.ADAPT, request, workshop.limits)
+
+    return workshop.cache.get_or_make("adapted", inputs, Adapted, make)
+
+
+def ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
+    """The ranges of the float graph's tensors on the calibration patches."""
+    graph, patches = workshop.onnx(model), workshop.calibration()
+    inputs: dict[str, object] = {
+        "onnx": graph.digest,
+        "patches": patches.digest,
+        "cpu": [cpu_model(), *isa_flags()],  # it computes them
+        "code": source_fingerprint("quantizers/ranges.py", "quantization/scale_records.py"),
+        "packages": versions(("numpy", "onnx", "onnxruntime")),
+    }
+
+    def make(folder: Path) -> Measured:
+        workshop.announce(f"measuring the ranges of {model}'s tensors on the calibration patches")
+        request = RangesRequest(
+            onnx=str(graph.path(file_names.ONNX)),
+            images=str(patches.path(file_names.CALIBRATION_IMAGES)),
+            folder=str(folder),
+            threads=workshop.config.thread_count,
+        )
+        return run_job(jobs.RANGES, request, workshop.limits)
+
+    return workshop.cache.get_or_make("ranges", inputs, Measured, make)

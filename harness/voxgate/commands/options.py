@@ -1,0 +1,65 @@
+"""The options that commands share, and the configuration that they make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from voxgate.artifacts.progress import Bar, Lines, Reporter
+from voxgate.config import RunConfig
+from voxgate.config.options import RUN_OPTIONS, Option, config_of, flag_of, given
+from voxgate.errors import UsageError
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser, names: Collection[str] = tuple(RUN_OPTIONS)
+) -> None:
+    """The run options of these names: a command takes those that it can use, and no others."""
+    groups = {option.group: None for name, option in RUN_OPTIONS.items() if name in names}
+    made = {title: parser.add_argument_group(title) for title in groups}
+    for name, option in RUN_OPTIONS.items():
+        if name in names:
+            made[option.group].add_argument(flag_of(name), **_settings(option))
+
+
+def _settings(option: Option) -> dict[str, Any]:
+    """For argparse. None stands for an option that was not typed, whatever its default."""
+    common = {"default": None, "help": option.help}
+    if option.flag:
+        return common | {"action": "store_true"}
+    action = "append" if option.repeated else "store"
+    return common | {"action": action, "type": option.parse, "metavar": option.metavar}
+
+
+def make_config(options: argparse.Namespace) -> RunConfig:
+    """The checked configuration of the run options.
+
+    Raises:
+        UsageError: an unknown name or a number out of range.
+    """
+    return config_of(options).check()
+
+
+def refuse(options: argparse.Namespace, where: str, usable: Collection[str] = ()) -> None:
+    """Refuse the run options that were typed and cannot be used: ``where`` says beside what.
+
+    Raises:
+        UsageError: names them.
+    """
+    others = [flag_of(name) for name in given(options) if name not in usable]
+    if others:
+        msg = f"{', '.join(others)} cannot be used {where}; leave out what is named"
+        raise UsageError(msg)
+
+
+@contextmanager
+def reporting() -> Iterator[Reporter]:
+    """A bar on a terminal, lines in a pipe."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    with Bar() as bar:
+        yield bar

@@ -1,0 +1,1 @@
+"""The computer: processor, GPU, load, packages."""

@@ -1,0 +1,1 @@
+"""Composes stages into measurements."""
