@@ -293,8 +293,7 @@ def vg_fp32(vg_result: CaseResult, vg_record: RunRecord) -> CaseResult:
 def vg_ratios(vg_result: CaseResult, vg_fp32: CaseResult, vg_record: RunRecord) -> Ratios:
     """The case against FP32 of the same run; red where FP32 failed, skipped where it is absent."""
     for ratios in vg_record.ratios:
-        found = (ratios.model, ratios.task, ratios.backend, ratios.precision)
-        if found == (vg_result.model, vg_result.task, vg_result.backend, vg_result.precision):
+        if ratios.case == vg_result.case:
             return ratios
     pytest.skip(f"{vg_fp32.case} is what others are compared with")
 

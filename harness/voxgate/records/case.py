@@ -41,3 +41,29 @@ class CaseId:
 
     def __str__(self) -> str:
         return f"{self.model}/{self.task}/{self.backend}/{self.precision}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OfCase:
+    """The base of every record of one case: in JSON its names stand before what the record adds.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True, slots=True)
+        ... class Note(OfCase):
+        ...     text: str
+        >>> note = Note(model="unet", task="mni152", backend="fake", precision="int8", text="fast")
+        >>> str(note.case)
+        'unet/mni152/fake/int8'
+    """
+
+    model: str
+    task: str
+    backend: str
+    precision: Precision
+
+    @property
+    def case(self) -> CaseId:
+        """What the record is about."""
+        return CaseId(
+            model=self.model, task=self.task, backend=self.backend, precision=self.precision
+        )

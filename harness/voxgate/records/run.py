@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from voxgate.records.calibration import Calibration
-from voxgate.records.case import CaseId, Precision, Status
+from voxgate.records.case import OfCase, Precision, Status
 from voxgate.records.dice import DiceLedger, Surfaces
 from voxgate.records.engine import Coverage, ExecutedLayer
 from voxgate.records.gpu import GpuFacts
@@ -39,7 +39,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaseResult:
+class CaseResult(OfCase):
     """One row of the record. Everything that was not reached is None.
 
     ``classes`` counts the network's outputs; Dice is None where they are not those of the task.
@@ -51,10 +51,6 @@ class CaseResult:
     happened on the GPU while kernels were chosen by their times.
     """
 
-    model: str
-    task: str
-    backend: str
-    precision: Precision
     status: Status
     error_type: str | None = None
     error: str | None = None
@@ -90,16 +86,9 @@ class CaseResult:
     certificate: Certificate | None = None
     warnings: tuple[str, ...] = ()
 
-    @property
-    def case(self) -> CaseId:
-        """The four names that identify the row."""
-        return CaseId(
-            model=self.model, task=self.task, backend=self.backend, precision=self.precision
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ratios:
+class Ratios(OfCase):
     """One precision against FP32 of the same run; above 1 means smaller or faster.
 
     ``latency`` compares medians, ``latency_by_minima`` the fastest samples. The Dice deltas are
@@ -108,10 +97,6 @@ class Ratios:
     ratio.
     """
 
-    model: str
-    task: str
-    backend: str
-    precision: Precision
     size: float | None
     latency: float | None
     latency_by_minima: float | None

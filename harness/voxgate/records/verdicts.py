@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from voxgate.records.case import CaseId, Precision
+from voxgate.records.case import OfCase
 from voxgate.records.gpu import Phases
 from voxgate.records.run import RunRecord, Timing
 
@@ -84,7 +84,7 @@ class SelfTest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaseVerdicts:
+class CaseVerdicts(OfCase):
     """One case of a gate. ``reason`` says why there is no verdict, where there is none.
 
     ``accepted`` is when its baseline was, ``accepted_commit`` the harness's commit then.
@@ -93,10 +93,6 @@ class CaseVerdicts:
     the accepted one, byte for byte; ``same_kernels``: it is another one, which executes the same. ``confirmation`` are the fresh launches after a first red.
     """
 
-    model: str
-    task: str
-    backend: str
-    precision: Precision
     outcome: Outcome
     reason: str | None = None
     accepted: str | None = None
@@ -108,13 +104,6 @@ class CaseVerdicts:
     pairs: tuple[PairedLaunch, ...] = ()
     confirmation: tuple[PairedLaunch, ...] = ()
     self_test: SelfTest | None = None
-
-    @property
-    def case(self) -> CaseId:
-        """The four names that identify the row."""
-        return CaseId(
-            model=self.model, task=self.task, backend=self.backend, precision=self.precision
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,17 +137,13 @@ class LayerChange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaseComparison:
+class CaseComparison(OfCase):
     """One case of a comparison.
 
     ``agreement`` is the share of voxels that both sides label alike, ``agreement_dice`` the Dice of B's
     labels against A's, per class. ``unsaid`` is what the inputs do not allow to be said, and why.
     """
 
-    model: str
-    task: str
-    backend: str
-    precision: Precision
     outcome: Outcome
     reason: str | None = None
     verdicts: tuple[Verdict, ...] = ()
@@ -167,13 +152,6 @@ class CaseComparison:
     agreement_dice: dict[str, float | None] | None = None
     layers: tuple[LayerChange, ...] = ()
     unsaid: tuple[str, ...] = ()
-
-    @property
-    def case(self) -> CaseId:
-        """The four names that identify the row."""
-        return CaseId(
-            model=self.model, task=self.task, backend=self.backend, precision=self.precision
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

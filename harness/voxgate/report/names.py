@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from voxgate.records.case import INT8_PRECISIONS, PROJECTED_PRECISIONS, Precision
+from voxgate.records.case import INT8_PRECISIONS, PROJECTED_PRECISIONS, OfCase, Precision
 from voxgate.records.run import CaseResult
 from voxgate.report.charts import svg
-
-
-class Named(Protocol):
-    """Whatever belongs to a case: a result, its verdicts, its comparison."""
-
-    @property
-    def model(self) -> str:
-        """The architecture."""
-
-    @property
-    def task(self) -> str:
-        """The data."""
-
-    @property
-    def backend(self) -> str:
-        """The runtime."""
-
-    @property
-    def precision(self) -> Precision:
-        """The arithmetic."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,12 +78,12 @@ def groups_of(cases: Iterable[CaseResult]) -> tuple[Group, ...]:
     return tuple(Group(label=label, cases=members) for label, members in groups.items())
 
 
-def group_key(case: Named) -> tuple[str, str, str]:
+def group_key(case: OfCase) -> tuple[str, str, str]:
     """What a group is known by."""
     return case.model, case.task, case.backend
 
 
-def short_names(cases: Iterable[Named]) -> dict[tuple[str, str, str], str]:
+def short_names(cases: Iterable[OfCase]) -> dict[tuple[str, str, str], str]:
     """A label for each group: the model, and of task and backend what differs in the record."""
     keys = list(dict.fromkeys(group_key(case) for case in cases))
     telling = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]

@@ -112,13 +112,13 @@ def build_table(record: RunRecord, *, wide: bool) -> Table:
             min_width=column.least,
             overflow="fold",  # a name without its end could be another's
         )
-    ratios = {(r.model, r.backend, r.precision): r for r in record.ratios}
+    ratios = {r.case: r for r in record.ratios}
     previous = None
     for case in record.cases:
         if previous is not None and case.model != previous:
             table.add_section()
         previous = case.model
-        own = ratios.get((case.model, case.backend, case.precision))
+        own = ratios.get(case.case)
         table.add_row(*(column.cell(case, own) for column in columns))
     return table
 
