@@ -9,8 +9,9 @@ failed makes the session red, also where no test asked for it.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,21 +19,14 @@ from typing import Any, cast
 import pytest
 
 from voxgate.artifacts.progress import Lines
-from voxgate.config import (
-    DEFAULT_BACKENDS,
-    DEFAULT_TASK,
-    MODELS_HELP,
-    RunConfig,
-    gib_to_bytes,
-    split_models,
-    split_names,
-    split_pythons,
-)
+from voxgate.config import RunConfig
+from voxgate.config.file import read_settings
+from voxgate.config.options import FILE_OPTIONS, GATE_OPTIONS, config_of, flag_of
 from voxgate.errors import ArtifactError, UsageError
 from voxgate.files import check_writable
 from voxgate.metrics.replay import ReplayClock
 from voxgate.records import file as record_file
-from voxgate.records.case import CaseId, Precision
+from voxgate.records.case import CaseId
 from voxgate.records.run import CaseResult, Ratios, RunRecord
 from voxgate.records.verdicts import CaseVerdicts, GateRecord
 from voxgate.runs import bench
@@ -51,41 +45,16 @@ MARKER = "real"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of ``voxgate bench``, with ``--vg-`` before them."""
     group = parser.getgroup("voxgate", "real INT8 engines")
-    defaults = RunConfig()
-    group.addoption("--vg-models", default="default", help=MODELS_HELP)
-    group.addoption("--vg-backend", default=",".join(DEFAULT_BACKENDS), help="backends, by commas")
-    group.addoption("--vg-task", default=DEFAULT_TASK, help="task")
-    group.addoption("--vg-classes", default=defaults.classes, help="task, or paper: without Dice")
-    group.addoption("--vg-precisions", default="", help="precisions; default: each backend's own")
-    group.addoption("--vg-quantizer", default="", help="quantizer; default: the backend's own")
-    group.addoption("--vg-calibration", default="", help="calibration method")
-    group.addoption("--vg-calibration-patches", type=int, default=0, help="how many to draw")
-    group.addoption("--vg-calibration-seed", type=int, default=0, help="which to draw")
-    group.addoption("--vg-calibration-data", type=Path, default=None, help="volumes of your own")
-    group.addoption("--vg-float-layers", default="", help="layers of the one model, in float")
+    for name, option in FILE_OPTIONS.items():
+        flag = f"--vg{flag_of(name)[1:]}"
+        kinds = {"action": "store_true"} if option.flag else {"type": option.parse}
+        action = {"action": "append"} if option.repeated else {}
+        group.addoption(flag, dest=f"vg_{name}", default=None, help=option.help, **kinds, **action)
     group.addoption(
-        "--vg-python", action="append", default=[], help="BACKEND=PATH of an interpreter"
+        "--vg-profile", default="", help="of voxgate.toml: its [profile.NAME] counts, too"
     )
-    group.addoption("--vg-threads", type=int, default=0, help="default: every usable core")
-    group.addoption("--vg-launches", type=int, default=defaults.launches, help="processes a case")
-    group.addoption("--vg-seconds", type=float, default=defaults.seconds_per_launch)
-    group.addoption("--vg-warmups", type=int, default=defaults.warmups)
-    group.addoption("--vg-min-samples", type=int, default=defaults.min_samples)
-    group.addoption("--vg-max-samples", type=int, default=defaults.max_samples)
-    group.addoption("--vg-memory-limit", type=float, default=None, help="GiB a worker may hold")
-    group.addoption("--vg-workspace", type=float, default=None, help="GiB a GPU's builder may use")
-    group.addoption("--vg-cuda-graph", action="store_true", help="capture a launch and replay it")
-    group.addoption("--vg-time-limit", type=float, default=defaults.time_limit_s)
-    group.addoption("--vg-cache-dir", type=Path, default=None, help="where artifacts are kept")
-    group.addoption("--vg-checkpoint-dir", type=Path, default=None, help="checkpoints of your own")
     group.addoption("--vg-record", type=Path, default=None, help="write the record here")
     group.addoption("--vg-gate-record", type=Path, default=None, help="write the verdicts here")
-    group.addoption("--vg-surface-metrics", action="store_true", help="NSD and HD95, too")
-    group.addoption("--vg-surface-tolerance", type=float, default=defaults.surface_tolerance_mm)
-    rules = GateConfig()
-    group.addoption("--vg-baselines", type=Path, default=None, help="judge against this folder")
-    group.addoption("--vg-tolerance", type=float, default=rules.tolerance, help="slower by")
-    group.addoption("--vg-dice-margin", type=float, default=rules.dice_margin)
     group.addoption(
         "--update-baselines", nargs="?", const="all", default="", metavar="new",
         help="accept this run into --vg-baselines; =new: only what has no baseline",
@@ -96,61 +65,34 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is collected."""
     config.addinivalue_line("markers", f"{MARKER}: measures real engines (added to vg tests)")
     config.addinivalue_line("markers", "vg_precisions(*names): only the cases of these precisions")
-    option = config.getoption
     try:
-        config.stash[_CONFIG] = RunConfig(
-            models=split_models(option("--vg-models")),
-            task=option("--vg-task"),
-            classes=option("--vg-classes"),
-            backends=split_names(option("--vg-backend")),
-            precisions=cast("tuple[Precision, ...]", split_names(option("--vg-precisions"))),
-            quantizer=option("--vg-quantizer"),
-            calibration_method=option("--vg-calibration"),
-            calibration_patches=option("--vg-calibration-patches"),
-            calibration_seed=option("--vg-calibration-seed"),
-            calibration_data=option("--vg-calibration-data"),
-            float_layers=split_names(option("--vg-float-layers")),
-            pythons=split_pythons(option("--vg-python")),
-            threads=option("--vg-threads"),
-            launches=option("--vg-launches"),
-            seconds_per_launch=option("--vg-seconds"),
-            warmups=option("--vg-warmups"),
-            min_samples=option("--vg-min-samples"),
-            max_samples=option("--vg-max-samples"),
-            memory_limit_bytes=gib_to_bytes(option("--vg-memory-limit")),
-            workspace_bytes=gib_to_bytes(option("--vg-workspace")),
-            cuda_graph=option("--vg-cuda-graph"),
-            time_limit_s=option("--vg-time-limit"),
-            cache_dir=option("--vg-cache-dir"),
-            checkpoint_dir=option("--vg-checkpoint-dir"),
-            record=option("--vg-record"),
-            surface_metrics=option("--vg-surface-metrics"),
-            surface_tolerance_mm=option("--vg-surface-tolerance"),
-        ).check()
-        config.stash[_RULES] = _rules(config)
+        found = read_settings(Path.cwd(), config.getoption("--vg-profile"))
+        typed = argparse.Namespace(
+            record=config.getoption("--vg-record"),
+            **{name: config.getoption(f"vg_{name}") for name in FILE_OPTIONS},
+        )
+        config.stash[_CONFIG] = config_of(typed, found.values, found.places).check()
+        config.stash[_RULES] = _rules(config, found.values)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def _rules(config: pytest.Config) -> GateConfig | None:
+def _rules(config: pytest.Config, filed: Mapping[str, Any]) -> GateConfig | None:
     """What to judge against; None where no baselines are named.
 
     Raises:
         UsageError: an option makes no sense.
     """
-    folder, update = config.getoption("--vg-baselines"), config.getoption("--update-baselines")
-    if folder is None:
+    typed = {name: config.getoption(f"vg_{name}") for name in GATE_OPTIONS}
+    chosen = {name: filed.get(name) if word is None else word for name, word in typed.items()}
+    if chosen["baselines"] is None:
         for name in ("--update-baselines", "--vg-gate-record"):
             if config.getoption(name):
                 msg = f"{name} needs the folder: --vg-baselines DIR"
                 raise UsageError(msg)
         return None
-    return GateConfig(
-        baselines=folder,
-        tolerance=config.getoption("--vg-tolerance"),
-        dice_margin=config.getoption("--vg-dice-margin"),
-        update=update,
-    ).check()
+    given = {name: word for name, word in chosen.items() if word is not None}
+    return GateConfig(**given, update=config.getoption("--update-baselines")).check()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,8 +16,7 @@ from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.commands.gpus import gpu_facts, gpu_lines
 from voxgate.commands.nightly import BACKEND as NIGHTLY
 from voxgate.commands.nightly import Nightly, read_nightly
-from voxgate.commands.options import add_run_options
-from voxgate.config.options import config_of
+from voxgate.commands.options import add_run_options, unchecked_config
 from voxgate.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UnavailableError, UsageError
 from voxgate.machine.environment import read_environment, usable_cores
 from voxgate.machine.nvml import Driver, read_driver
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 when some real backend runs INT8 here, 4 otherwise."""
-    pythons = {backends.get(name).name: path for name, path in config_of(options).pythons}
+    pythons = {backends.get(name).name: path for name, path in unchecked_config(options).pythons}
     probes = {name: _probe(name, pythons.get(name)) for name in backends.BACKENDS if name != "fake"}
     accelerator = next((p.accelerator for p in probes.values() if p.accelerator), "")
     environment, driver = read_environment(usable_cores(), probes), read_driver(accelerator)

@@ -10,9 +10,10 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from voxgate.commands.options import add_run_options, make_config, reporting
+from voxgate.commands.options import add_run_options, make_config, reporting, settings_of
 from voxgate.commands.report import check_places, print_places, write_with_page
 from voxgate.config import RunConfig, default_record_path
+from voxgate.config.options import GATE_OPTIONS
 from voxgate.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_REGRESSION, HarnessError
 from voxgate.records.case import CaseId
 from voxgate.records.run import RunRecord
@@ -35,24 +36,15 @@ EXIT_CODES: dict[Outcome, int] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run options, the baselines and the tolerances."""
     add_run_options(parser)
-    defaults = GateConfig()
     gate = parser.add_argument_group("gate")
-    gate.add_argument(
-        "--baselines", type=Path, default=defaults.baselines, help="folder; default: %(default)s"
-    )
+    gate.add_argument("--baselines", type=Path, help="folder; default: baselines")
     gate.add_argument(
         "--update-baselines", nargs="?", const="all", default="", metavar="new",
         help="accept this run instead of judging it; =new: only what has no baseline",
     )  # fmt: skip
-    gate.add_argument(
-        "--tolerance",
-        type=float,
-        default=defaults.tolerance,
-        help="slower by; default: %(default)s",
-    )
-    gate.add_argument(
-        "--dice-margin", type=float, default=defaults.dice_margin, help="default: %(default)s"
-    )
+    defaults = GateConfig()
+    gate.add_argument("--tolerance", type=float, help=f"slower by; default: {defaults.tolerance}")
+    gate.add_argument("--dice-margin", type=float, help=f"default: {defaults.dice_margin}")
     gate.add_argument(
         "--self-test", action="store_true",
         help="judge nothing, but say which tolerance this host supports: engines beside themselves",
@@ -63,12 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 pass, 1 regression, 3 inconclusive, 4 when a case failed or is unavailable."""
     config = make_config(options)
-    rules = GateConfig(
-        baselines=options.baselines,
-        tolerance=options.tolerance,
-        dice_margin=options.dice_margin,
-        update=options.update_baselines,
-    ).check()
+    rules = _rules(options)
     path = config.record or default_record_path(kind="" if rules.update == "all" else "gate")
     check_places(path)
     if options.self_test:
@@ -86,6 +73,15 @@ def run(options: argparse.Namespace) -> int:
     write_with_page(path, result)
     _print(result, path)
     return EXIT_CODES[result.outcome]
+
+
+def _rules(options: argparse.Namespace) -> GateConfig:
+    """What was typed, else what a file sets, else the defaults."""
+    filed = settings_of(options).values
+    typed = {name: getattr(options, name) for name in GATE_OPTIONS}
+    chosen = {name: filed.get(name) if word is None else word for name, word in typed.items()}
+    given = {name: word for name, word in chosen.items() if word is not None}
+    return GateConfig(**given, update=options.update_baselines).check()
 
 
 def _accept(config: RunConfig, rules: GateConfig, path: Path) -> int:

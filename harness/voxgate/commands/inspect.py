@@ -15,8 +15,8 @@ from typing import cast
 import msgspec
 
 from voxgate.artifacts.cache import MANIFEST, read_manifest
-from voxgate.commands.options import add_run_options, refuse, reporting
-from voxgate.config.options import PLACES, QUANTIZATION, config_of
+from voxgate.commands.options import add_run_options, refuse, reporting, unchecked_config
+from voxgate.config.options import PLACES, QUANTIZATION
 from voxgate.errors import ArtifactError, HarnessError, UsageError, unknown_name
 from voxgate.metrics.coverage import measure_coverage
 from voxgate.metrics.expectations import MOST_UNMAPPED, NOT_INT8, required_int8_macs
@@ -40,11 +40,11 @@ def run(options: argparse.Namespace) -> int:
     """0 when the layers could be read."""
     engine = engine_file(options.target)
     if engine is None:
-        case, config = parse_case(options.target), config_of(options)
+        case, config = parse_case(options.target), unchecked_config(options)
     else:
         refuse(options, "with an engine file, which is inspected as it was built", _RUNNING)
         case, threads, classes = _built_for(engine)
-        config = replace(config_of(options), threads=threads, classes=classes)
+        config = replace(unchecked_config(options, _RUNNING), threads=threads, classes=classes)
     config = replace(
         config,
         models=(case.model,),

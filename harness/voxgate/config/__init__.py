@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class RunConfig:
     ``surface_metrics`` adds NSD, within ``surface_tolerance_mm``, and HD95 to Dice. They are not on by
     default: where nothing is cached they take 6 to 11 s a case of 8 patches on two cores, which would
     add minutes to a run of eight networks in three precisions.
+    ``set_by`` are the options that somebody set, each with where: "command line", or a file's table.
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
@@ -68,6 +69,7 @@ class RunConfig:
     record: Path | None = None
     surface_metrics: bool = False
     surface_tolerance_mm: float = 1.0
+    set_by: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def cache_root(self) -> Path:
@@ -139,6 +141,7 @@ class RunConfig:
             "workspace_bytes": self.workspace_bytes,
             "cuda_graph": self.cuda_graph,
             "surface_tolerance_mm": self.surface_tolerance_mm if self.surface_metrics else None,
+            "set_by": {name.replace("_", "-"): place for name, place in self.set_by},
         }
 
     def check(self) -> RunConfig:

@@ -1,12 +1,13 @@
-"""The options of a run: how each field of its configuration is named on a command line, read and written."""
+"""The options of a run: how each field of its configuration is named, read and written."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from voxgate.config import (
@@ -21,12 +22,14 @@ from voxgate.config import (
 )
 
 _DEFAULTS = RunConfig()
+_TYPED = "command line"
 _NAMES = "selection (names separated by commas)"
 _QUANTIZATION = "quantization"
 _SURFACES = "surfaces"
 _MEASURING = "measuring"
 _GPU = "GPU runtimes"
 _PLACES = "places"
+_GATE = "gate"
 
 
 def _as_it_is(value: object) -> object:
@@ -66,6 +69,11 @@ class Option:
     metavar: str | None = None
     flag: bool = False
     repeated: bool = False
+
+    @property
+    def names(self) -> bool:
+        """Whether it takes several names, which commas separate."""
+        return self.write is _joined
 
 
 # By the name that argparse gives the value; the option is --NAME, with hyphens.
@@ -157,6 +165,19 @@ RUN_OPTIONS = {
     ),
 }  # fmt: skip
 
+# What a gate compares with: no fields of a run's configuration.
+GATE_OPTIONS = {
+    "baselines": Option(
+        field="baselines", group=_GATE, parse=Path, help="folder; default: baselines"
+    ),
+    "tolerance": Option(field="tolerance", group=_GATE, parse=float, help="slower by, as a share"),
+    "dice_margin": Option(
+        field="dice_margin", group=_GATE, parse=float, help="Dice that may be lost"
+    ),
+}
+# What a file may set (`voxgate.config.file`).
+FILE_OPTIONS = {**RUN_OPTIONS, **GATE_OPTIONS}
+
 # What decides a quantized graph.
 QUANTIZATION = tuple(name for name, o in RUN_OPTIONS.items() if o.group == _QUANTIZATION)
 # How often and how long, and what a worker may use.
@@ -175,17 +196,29 @@ def given(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for name in RUN_OPTIONS if getattr(options, name, None) is not None)
 
 
-def config_of(options: argparse.Namespace) -> RunConfig:
-    """The configuration of the options that were typed, unchecked; the others have their defaults.
+def config_of(
+    options: argparse.Namespace,
+    values: Mapping[str, Any] = MappingProxyType({}),
+    places: Mapping[str, str] = MappingProxyType({}),
+) -> RunConfig:
+    """The configuration of the options that were typed, unchecked; then of those that a file sets.
+
+    ``values`` are a file's, by the options' names, and ``places`` where they stand. Of them count those
+    that the command takes. All others have their defaults.
 
     Raises:
         UsageError: an option has another form.
     """
+    typed = {name: getattr(options, name) for name in given(options)}
+    filed = {n: v for n, v in values.items() if n in RUN_OPTIONS and hasattr(options, n)}
+    chosen = filed | typed
     fields: dict[str, Any] = {
-        RUN_OPTIONS[name].field: RUN_OPTIONS[name].read(getattr(options, name))
-        for name in given(options)
+        RUN_OPTIONS[name].field: RUN_OPTIONS[name].read(value) for name, value in chosen.items()
     }
-    return RunConfig(**fields, record=getattr(options, "record", None))
+    origins = {name: _TYPED if name in typed else places.get(name, "a file") for name in chosen}
+    return RunConfig(
+        **fields, record=getattr(options, "record", None), set_by=tuple(sorted(origins.items()))
+    )
 
 
 def command_line(config: RunConfig) -> str:
