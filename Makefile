@@ -39,8 +39,12 @@ bench-gate: $(INSTALLED)
 # First what measures nothing, two files at a time; then the real pipeline, alone. With ARGS both in one.
 test: $(INSTALLED) lint $(FETCHED) $(OTHER:%=%/.installed)
 ifeq ($(ARGS),)
-	@OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable $(APART); apart=$$?; \
-		$(PYTEST) $(PIPELINE) $(UNTIMED) suites/engines suites/real && exit $$apart
+	@start=$$(date +%s); \
+		OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --benchmark-disable $(APART); apart=$$?; \
+		middle=$$(date +%s); \
+		$(PYTEST) $(PIPELINE) $(UNTIMED) suites/engines suites/real; whole=$$?; \
+		echo "$(APART): $$((middle - start)) s; suites/engines suites/real: $$(($$(date +%s) - middle)) s"; \
+		[ $$whole -eq 0 ] && exit $$apart; exit $$whole
 else
 	$(PYTEST) -o testpaths=suites $(PIPELINE) $(ARGS)
 endif
