@@ -26,23 +26,6 @@ from voxgate.stages.build import refuse
 if TYPE_CHECKING:
     from voxgate.artifacts.workshop import Workshop
 
-_CODE = (
-    "stages/adapting.py",
-    "quantizers/graph_needs.py",
-    "quantization/formulas.py",
-    "quantization/lowering.py",
-    "quantization/norms.py",
-    "quantization/operands.py",
-    "quantization/lint.py",
-    "quantization/onnx_view.py",
-    "quantizers/half.py",
-    "quantizers/pairs.py",
-    "quantizers/placement.py",
-    "quantizers/placement_barriers.py",
-    "quantizers/placement_rules.py",
-    "quantization/rewiring.py",
-    "stages/adapt.py",
-)
 _PACKAGES = ("numpy", "nvidia-modelopt", "onnx", "onnxruntime")
 
 
@@ -118,7 +101,7 @@ def _adapt(
         "needs": asdict(needs),
         "float_layers": sorted(float_layers),
         "ranges": "" if measured is None else measured.digest,
-        "code": source_fingerprint(*_CODE),
+        "code": source_fingerprint("stages/adapt.py"),
         "packages": versions(_PACKAGES),
     }
 
@@ -147,7 +130,7 @@ def ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
         "onnx": graph.digest,
         "patches": patches.digest,
         "cpu": [cpu_model(), *isa_flags()],  # it computes them
-        "code": source_fingerprint("quantizers/ranges.py", "quantization/scale_records.py"),
+        "code": source_fingerprint("stages/scales.py"),
         "packages": versions(("numpy", "onnx", "onnxruntime")),
     }
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from voxgate import backends, datasets, quantizers
+from voxgate import backends, datasets, models, quantizers
 from voxgate.artifacts import jobs
 from voxgate.artifacts.adapted_graphs import single_precision_of, source_of
 from voxgate.artifacts.cache import Artifact, Cache
 from voxgate.artifacts.clean_build import build_engine, is_clean
-from voxgate.artifacts.fingerprint import source_fingerprint
+from voxgate.artifacts.fingerprint import file_of, source_fingerprint
 from voxgate.artifacts.interpreter import Interpreter, find, own
 from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.artifacts.refused_builds import explain
@@ -92,7 +92,7 @@ class Workshop:
         dataset = datasets.get(self.config.task)
         inputs: dict[str, object] = {
             "task": dataset.name,
-            "code": source_fingerprint("datasets", "stages/prepare.py"),
+            "code": source_fingerprint("stages/prepare.py"),
             "packages": versions(dataset.packages),
         }
 
@@ -117,7 +117,7 @@ class Workshop:
                 "patches": config.calibration_patches,
                 "seed": config.drawn_by,
                 "volumes": self._volumes(),
-                "code": source_fingerprint("datasets", "stages/calibrate.py", "datasets/usable.py"),
+                "code": source_fingerprint("stages/calibrate.py"),
                 "packages": versions(dataset.packages),
             }
 
@@ -179,7 +179,7 @@ class Workshop:
                 "checkpoint": (
                     "seeded" if seeded else checkpoint_sha256(checkpoint, model, self.config.task)
                 ),
-                "code": source_fingerprint("models", "stages/expand.py"),
+                "code": source_fingerprint("stages/expand.py", *_architecture(model)),
                 "packages": versions(_MODEL_PACKAGES),
             }
             return self.cache.get_or_make("weights", inputs, requests.Expanded, make)
@@ -196,14 +196,7 @@ class Workshop:
                 "classes": classes,  # VISTA3D's weights are the same for any
                 "weights": weights.digest,
                 "patches": patches.digest,
-                "code": source_fingerprint(
-                    "models",
-                    "stages/export.py",
-                    "quantization/macs.py",
-                    "quantization/norms.py",
-                    "quantization/rewiring.py",
-                    "backends/onnxruntime.py",
-                ),
+                "code": source_fingerprint("stages/export.py", *_architecture(model)),
                 "packages": versions((*_EXPORT_PACKAGES, "onnxruntime")),
             }
 
@@ -242,15 +235,7 @@ class Workshop:
                 "method": method,
                 "scheme": quantizer.scheme,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
-                "code": source_fingerprint(
-                    *quantizer.code,
-                    "stages/quantize.py",
-                    "quantization/macs.py",
-                    "quantization/operands.py",
-                    "quantization/onnx_view.py",
-                    "backends/openvino.py",
-                    "datasets/usable.py",
-                ),
+                "code": source_fingerprint("stages/quantize.py", *quantizer.code),
                 "packages": versions(quantizer.packages),
             }
 
@@ -286,12 +271,7 @@ class Workshop:
                 "threads": self.config.thread_count,
                 "workspace_bytes": self.config.workspace_bytes,
                 "cpu": [cpu_model(), *isa_flags()],
-                "code": source_fingerprint(
-                    *spec.files,
-                    "stages/build.py",
-                    "quantization/lint.py",
-                    "quantization/onnx_view.py",
-                ),
+                "code": source_fingerprint("stages/build.py", *spec.files),
                 "packages": {
                     name: build
                     for name, build in interpreter.builds.items()
@@ -385,3 +365,8 @@ class Workshop:
         if isinstance(done, HarnessError):
             raise done
         return done  # type: ignore[return-value]
+
+
+def _architecture(model: str) -> tuple[str, ...]:
+    """The file of a network's architecture, for keys: the table names it, and imports none."""
+    return (file_of(models.get(model).module),)

@@ -55,6 +55,12 @@ class ModelSpec:
     paper_classes: int | None = None
     minimum_int8_macs: float = 0.95
 
+    @property
+    def module(self) -> str:
+        """The module that has ``build``."""
+        build = self.build
+        return build.module if isinstance(build, LazyBuilder) else build.__module__
+
     def check_roi(self, roi: tuple[int, int, int]) -> None:
         """Refuse an input size that the architecture cannot take.
 

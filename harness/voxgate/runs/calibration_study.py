@@ -226,9 +226,7 @@ def measure_cached(
         "patches": workshop.patches().digest,
         "calibration": workshop.calibration().digest if quantized else "",
         "config": workshop.config.facts(),
-        "code": source_fingerprint(
-            "stages/launch.py", "stages", "metrics/coverage.py", "runs/bench.py", *spec.files
-        ),
+        "code": source_fingerprint("stages", "runs/bench.py", *spec.files),
     }
 
     def make(_: Path) -> CaseResult:

@@ -20,7 +20,6 @@ from voxgate.runs.case_run import CaseRun
 from voxgate.stages import file_names
 from voxgate.stages.requests import SurfaceRequest
 
-_CODE = ("stages/surface.py", "metrics/presence.py", "records/dice.py")
 _PACKAGES = ("monai", "torch", "numpy", "scipy")
 
 
@@ -53,7 +52,7 @@ def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Sur
         "classes": dataset.classes,
         "spacing_mm": dataset.spacing_mm,
         "tolerance_mm": config.surface_tolerance_mm,
-        "code": source_fingerprint(*_CODE),
+        "code": source_fingerprint("stages/surface.py"),
         "packages": versions(_PACKAGES),
     }
 
