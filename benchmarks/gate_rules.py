@@ -22,7 +22,7 @@ import numpy as np
 from voxgate import __version__
 from voxgate.cli import guarded
 from voxgate.errors import EXIT_PASS, ArtifactError, UsageError
-from voxgate.records.verdicts import PairedLaunch
+from voxgate.records.measurement import PairedLaunch
 from voxgate.verdicts.rules import TOLERANCE, self_test
 
 from benchmarks import our_rules, recording, tool_rules

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voxgate.quantizers.placement import rules_for
 from voxgate.quantizers.tensorrt_patterns import in_float, read_patterns, refused
+from voxgate.quantizers.version_rules import rules_for
 
 from suites.contract import probes
 from suites.contract.probe_graphs import write_all

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from voxgate.artifacts import jobs
+from voxgate.artifacts import jobs, messages
 from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.workshop import Workshop
 from voxgate.files import sha256_file
@@ -94,7 +94,7 @@ class Asked:
     def count(self, name: str) -> int:
         return self.names.count(name)
 
-    def run_job(self, job: jobs.Job[Any, Any], request: Any, *_: object) -> Any:
+    def run_job(self, job: messages.Job[Any, Any], request: Any, *_: object) -> Any:
         """Do a worker's job in this process."""
         if job is jobs.VARIANT and self.count("variant") >= self.patience:
             raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from voxgate import quantizers
-from voxgate.artifacts import jobs
+from voxgate.artifacts import jobs, messages
 from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.records.case import Precision
 from voxgate.records.runtime import EngineOptions
@@ -35,7 +35,7 @@ def main(folder: Path, python: str, quantizer: str, backend: str) -> None:
     """Everything from patches to Dice."""
     folder.mkdir(parents=True)
 
-    def ask(job: jobs.Job[Any, Any], request: Any, where: str = sys.executable) -> Any:
+    def ask(job: messages.Job[Any, Any], request: Any, where: str = sys.executable) -> Any:
         return run_job(job, request, Limits(), where) if python else job.function()(request)
 
     task = "phantom-mini"

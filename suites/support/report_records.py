@@ -15,7 +15,7 @@ from voxgate.metrics.ratios import ratios_of
 from voxgate.records.case import Precision
 from voxgate.records.engine import Coverage, Share
 from voxgate.records.gpu import GpuFacts, GpuProcess, Span
-from voxgate.records.measurement import Dice, HostLoad, Latency, Launch, Memory
+from voxgate.records.measurement import Dice, HostLoad, Latency, Launch, Memory, PairedLaunch
 from voxgate.records.run import CaseResult, Certificate, Environment, RunRecord, Timing
 from voxgate.records.verdicts import (
     CaseComparison,
@@ -23,7 +23,6 @@ from voxgate.records.verdicts import (
     ComparisonRecord,
     GateRecord,
     LayerChange,
-    PairedLaunch,
     SelfTest,
     Verdict,
 )

@@ -53,8 +53,16 @@ ORDER = (
     "__main__",
 )
 MOST_IN_THE_ROOT = 6
+MOST_FILES_IN_A_CHAIN = 12
 # Stages are jobs of a process each. These are none: records, names of files, and what launches share.
-NO_STAGES = {"adapting", "file_names", "requests", "timed_launch", "variant_requests"}
+NO_STAGES = {
+    "adapt_requests",
+    "file_names",
+    "requests",
+    "scale_requests",
+    "timed_launch",
+    "variant_requests",
+}
 # A variant is adapted, built and run in one process: what other networks take three for.
 OF_OTHER_STAGES = {"stages/variant.py"}
 
@@ -101,6 +109,44 @@ def test_the_root_holds_few_modules() -> None:
     assert len(root) <= MOST_IN_THE_ROOT
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert root | packages | {"__main__"} == set(ORDER)
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES if path != PACKAGE / "__init__.py"}
+
+
+def loaded_with(path: Path) -> set[str]:
+    """The modules that importing a file imports: not what functions and type checkers do."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(MODULES) | {node.module or ""} & set(MODULES)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & set(MODULES)
+    # `from voxgate.backends import base` runs the package, too, which is no circle for its own files.
+    return {name for name in found if not module_of(path).startswith(f"{name}.")}
+
+
+def chain_of(module: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The longest chain of files that import one another, from a module down."""
+    assert module not in above, f"a circle: {' -> '.join([*above, module])}"
+    if module not in CHAINS:
+        below = [chain_of(name, (*above, module)) for name in sorted(loaded_with(MODULES[module]))]
+        CHAINS[module] = (module, *max(below, key=len, default=()))
+    return CHAINS[module]
+
+
+CHAINS: dict[str, tuple[str, ...]] = {}
+
+
+def test_imports_form_no_circle_and_no_long_chain() -> None:
+    longest = max((chain_of(module) for module in MODULES), key=len)
+    assert len(longest) <= MOST_FILES_IN_A_CHAIN, " -> ".join(longest)
 
 
 STAGES = [f for f in sorted((PACKAGE / "stages").glob("*.py")) if name_of(f) not in OF_OTHER_STAGES]

@@ -15,13 +15,15 @@ from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.launcher import run_job
 from voxgate.machine.environment import cpu_model, isa_flags, versions
-from voxgate.quantization.scale_records import Measured, RangesRequest
-from voxgate.quantizers.graph_needs import VERSIONED, GraphNeeds, needs_of
-from voxgate.quantizers.placement import NEED_RANGES
+from voxgate.quantization.lint import refuse
+from voxgate.quantizers.graph_needs import VERSIONED, needs_of
+from voxgate.quantizers.version_rules import NEED_RANGES
 from voxgate.records.case import CaseId
+from voxgate.records.runtime import GraphNeeds
+from voxgate.records.scales import Measured
 from voxgate.stages import file_names
-from voxgate.stages.adapting import Adapted, AdaptRequest
-from voxgate.stages.build import refuse
+from voxgate.stages.adapt_requests import Adapted, AdaptRequest
+from voxgate.stages.scale_requests import RangesRequest
 
 if TYPE_CHECKING:
     from voxgate.artifacts.workshop import Workshop

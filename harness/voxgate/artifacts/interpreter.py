@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from voxgate import backends
+from voxgate.artifacts.process_environment import worker_environment
 from voxgate.errors import UnavailableError, UsageError
 from voxgate.machine import packages as installed
 from voxgate.machine.cuda_packages import fitting
@@ -95,27 +95,6 @@ def find(python: str, backend_names: Iterable[str]) -> Interpreter:
         )
         raise UnavailableError(msg)
     return Interpreter(path=path, version=version, packages=facts.packages, builds=facts.builds)
-
-
-def worker_environment(python: str) -> dict[str, str] | None:
-    """The variables of a worker's process; None, ours unchanged, for our own interpreter.
-
-    Another interpreter finds the package through a folder with nothing else in it. What PYTHONPATH
-    held before is dropped: packages there would be the same ones in every interpreter.
-    """
-    if python == sys.executable:
-        return None
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-    return kept | {"PYTHONPATH": _package_folder().name}
-
-
-@functools.cache
-def _package_folder() -> tempfile.TemporaryDirectory[str]:
-    """Where VoxGate is installed, our other packages lie beside it; here it is alone."""
-    folder = tempfile.TemporaryDirectory(prefix="voxgate-package-")
-    package = Path(__file__).resolve().parents[1]
-    (Path(folder.name) / package.name).symlink_to(package, target_is_directory=True)
-    return folder
 
 
 def _executable(python: str) -> str:

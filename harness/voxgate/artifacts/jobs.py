@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from voxgate.quantization import scale_records
+from voxgate.artifacts.messages import Job
 from voxgate.quantization.editor import Dissected
 from voxgate.quantization.lint import Linted
 from voxgate.quantizers.base import Quantized
+from voxgate.records import scales
 from voxgate.records.dice import Surfaces
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.runtime import Probe
-from voxgate.records.verdicts import PairedLaunch
-from voxgate.stages import adapting, requests, variant_requests
-
-Request = TypeVar("Request")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job(Generic[Request, Result]):
-    """A function that runs in a worker, and the records that go in and out."""
-
-    name: str
-    target: str
-    request: type[Request]
-    result: type[Result]
-
-    def function(self) -> Callable[[Request], Result]:
-        """Import the function; only workers call this."""
-        module, _, attribute = self.target.partition(":")
-        function: Callable[[Request], Result] = getattr(importlib.import_module(module), attribute)
-        return function
-
+from voxgate.stages import adapt_requests, requests, scale_requests, variant_requests
 
 PROBE = Job(
     name="probe",
@@ -75,14 +53,14 @@ QUANTIZE = Job(
 ADAPT = Job(
     name="adapt",
     target="voxgate.stages.adapt:adapt",
-    request=adapting.AdaptRequest,
-    result=adapting.Adapted,
+    request=adapt_requests.AdaptRequest,
+    result=adapt_requests.Adapted,
 )
 SITES = Job(
     name="sites",
     target="voxgate.stages.sites:list_sites",
-    request=adapting.SitesRequest,
-    result=adapting.Sites,
+    request=adapt_requests.SitesRequest,
+    result=adapt_requests.Sites,
 )
 LINT = Job(
     name="lint",
@@ -141,14 +119,14 @@ VARIANT = Job(
 RANGES = Job(
     name="ranges",
     target="voxgate.stages.scales:measure_ranges",
-    request=scale_records.RangesRequest,
-    result=scale_records.Measured,
+    request=scale_requests.RangesRequest,
+    result=scales.Measured,
 )
 SCALES = Job(
     name="scales",
     target="voxgate.stages.scales:check_scales",
-    request=scale_records.ScalesRequest,
-    result=scale_records.CheckedScales,
+    request=scale_requests.ScalesRequest,
+    result=scales.CheckedScales,
 )
 
 JOBS: dict[str, Job[Any, Any]] = {

@@ -21,9 +21,8 @@ from typing import IO, TypeVar
 import msgspec
 import psutil
 
-from voxgate.artifacts.interpreter import worker_environment
-from voxgate.artifacts.jobs import Job
-from voxgate.artifacts.messages import Answer
+from voxgate.artifacts.messages import Answer, Job
+from voxgate.artifacts.process_environment import worker_environment
 from voxgate.errors import WorkerCrashError, WorkerMemoryError, WorkerTimeoutError, by_name
 
 Request = TypeVar("Request")

@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voxgate import backends
 from voxgate.artifacts import jobs
 from voxgate.artifacts.launcher import run_job
 from voxgate.artifacts.refused_pairs import Refused, find_refused
 from voxgate.backends import timing_cache
 from voxgate.errors import BuildError, HarnessError
-from voxgate.quantizers.graph_needs import VERSIONED, GraphNeeds
+from voxgate.quantizers.graph_needs import VERSIONED
+from voxgate.records.runtime import GraphNeeds
 from voxgate.stages import file_names
-from voxgate.stages.adapting import AdaptRequest, Site, SitesRequest
-from voxgate.stages.build import is_quantized_onnx
+from voxgate.stages.adapt_requests import AdaptRequest, Site, SitesRequest
 from voxgate.stages.requests import BuildRequest
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def explain(
     workshop: Workshop, request: BuildRequest, python: str, error: BuildError
 ) -> BuildError:
     """The error with the nodes whose pairs the builder refuses; as it was where they are not why."""
-    if request.backend not in VERSIONED or not is_quantized_onnx(request):
+    spec = backends.get(request.backend)
+    if request.backend not in VERSIONED:
+        return error
+    if not spec.takes_pairs(request.options.precision, request.source):
         return error
     workshop.announce(
         f"looking for what {request.backend} refuses in {request.options.model} "

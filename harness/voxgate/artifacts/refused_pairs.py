@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from voxgate.stages.adapting import Site
+from voxgate.stages.adapt_requests import Site
 
 # Takes the names of sites without their pairs; whether the builder accepts what is left.
 Accepts = Callable[[frozenset[str]], bool]

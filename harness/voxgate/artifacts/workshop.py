@@ -26,12 +26,13 @@ from voxgate.errors import ArtifactError, BuildError, HarnessError, look_up
 from voxgate.files import sha256_file
 from voxgate.machine.environment import cpu_model, gpu_identity, isa_flags, versions
 from voxgate.models.checkpoints import checkpoint_folder, checkpoint_sha256
+from voxgate.quantization.lint import refuse
 from voxgate.quantizers.base import Quantized
 from voxgate.records.case import CaseId, Precision
 from voxgate.records.engine import GraphNode
 from voxgate.records.runtime import EngineOptions, Probe
 from voxgate.stages import file_names, requests
-from voxgate.stages.build import is_quantized_onnx, refuse
+from voxgate.stages.build import is_quantized_onnx
 
 Made = TypeVar("Made")
 Announce = Callable[[str], None]

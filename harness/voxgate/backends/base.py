@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voxgate.backends.timing_cache import FilledCache
-from voxgate.errors import EngineOutputError, UnavailableError
+from voxgate.errors import EngineOutputError
 from voxgate.records.case import Precision, QuantizedFormat, SourceKind
 from voxgate.records.engine import ExecutedLayer, GraphFacts
 from voxgate.records.runtime import EngineOptions, Probe
@@ -54,18 +53,9 @@ class BackendSpec:
         """The precisions that this backend knows how to build."""
         return tuple(self.sources)
 
-
-def import_sdk(name: str, title: str, distribution: str = "") -> Any:
-    """The SDK's module, imported when it is first needed.
-
-    Raises:
-        UnavailableError: it is not installed, or its libraries are not.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        msg = f"{title} cannot be imported ({error}); install it with 'pip install {distribution or name}'"
-        raise UnavailableError(msg) from error
+    def takes_pairs(self, precision: Precision, source: str) -> bool:
+        """Whether the source is a Q/DQ graph; OpenVINO's IR has FakeQuantize nodes and other rules."""
+        return self.sources[precision] == "quantized" and source.endswith(".onnx")
 
 
 def accelerator_name(device: str, uuid: bytes) -> str:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from voxgate.backends.base import accelerator_name, import_sdk
+from voxgate.backends.base import accelerator_name
 from voxgate.errors import DeviceMemoryError, HarnessError
 from voxgate.machine.nvml import open_device
+from voxgate.machine.sdk import import_sdk
 from voxgate.records.runtime import Probe
 
 _MIB = 2**20

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from voxgate.backends.base import accelerator_name, import_sdk
+from voxgate.backends.base import accelerator_name
 from voxgate.errors import DeviceError, DeviceMemoryError, HarnessError, UnavailableError
+from voxgate.machine.sdk import import_sdk
 
 _DEVICE = 0
 _MIB = 2**20

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate.backends.base import HostTimed, LayerTimes, Quiet, Tensor, import_sdk
+from voxgate.backends.base import HostTimed, LayerTimes, Quiet, Tensor
 from voxgate.errors import BuildError, QuantizationError, UnavailableError
+from voxgate.machine.sdk import import_sdk
 from voxgate.records.engine import ExecutedLayer
 from voxgate.records.runtime import EngineOptions, Probe
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate.backends.base import HostTimed, LayerTimes, Quiet, Tensor, import_sdk
+from voxgate.backends.base import HostTimed, LayerTimes, Quiet, Tensor
 from voxgate.backends.openvino_pairs import join_pairs
 from voxgate.errors import BuildError, UnavailableError
+from voxgate.machine.sdk import import_sdk
 from voxgate.records.case import SIMULATED_PRECISIONS
 from voxgate.records.engine import Arithmetic, ExecutedLayer
 from voxgate.records.runtime import EngineOptions, Probe

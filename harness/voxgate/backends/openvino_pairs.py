@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate.backends.base import import_sdk
+from voxgate.machine.sdk import import_sdk
 
 # What OpenVINO makes of a dequantize node and of the quantize node before it, from the end.
 _DEQUANTIZE = "Multiply"

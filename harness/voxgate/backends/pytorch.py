@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from voxgate import models
 from voxgate.backends import cuda
-from voxgate.backends.base import Burst, HostTimed, Quiet, Tensor, import_sdk
+from voxgate.backends.base import Burst, HostTimed, Quiet, Tensor
 from voxgate.backends.in_flight import time_in_flight
 from voxgate.errors import BuildError, UnavailableError
 from voxgate.machine.environment import isa_flags
+from voxgate.machine.sdk import import_sdk
 from voxgate.models.network import load_network
 from voxgate.records.case import Precision
 from voxgate.records.runtime import EngineOptions, Probe

@@ -16,7 +16,7 @@ import msgspec
 from voxgate.artifacts.cache import Cache
 from voxgate.commands.options import add_run_options, make_config, reporting
 from voxgate.config.options import PLACES, QUANTIZATION
-from voxgate.quantization.scale_records import ROLES
+from voxgate.records.scales import ROLES
 from voxgate.runs import bench, scales
 from voxgate.runs.scales import GraphScales
 

@@ -33,6 +33,9 @@ from voxgate.records.findings import Finding
 if TYPE_CHECKING:
     import onnx
 
+
+from voxgate.errors import GraphLintError
+
 Found = Iterator[tuple["onnx.NodeProto", str]]
 
 _SCALE, _ZERO_POINT = 1, 2
@@ -347,3 +350,22 @@ class Linted:
     findings: tuple[Finding, ...]
     quantize_nodes: int
     dequantize_nodes: int
+
+
+_SHOWN_FINDINGS = 5
+
+
+def refuse(source: str, findings: tuple[Finding, ...]) -> None:
+    """Refuse a graph with fatal findings before a runtime makes something else of it.
+
+    Raises:
+        GraphLintError: shows the first of them.
+    """
+    fatal = [finding for finding in findings if finding.fatal]
+    if not fatal:
+        return
+    shown = "; ".join(f"{f.node} ({f.rule}): {f.message}" for f in fatal[:_SHOWN_FINDINGS])
+    rest = len(fatal) - _SHOWN_FINDINGS
+    more = f"; and {rest} more, which 'voxgate lint' lists" if rest > 0 else ""
+    msg = f"{source} would be refused, or run in float: {shown}{more}"
+    raise GraphLintError(msg)

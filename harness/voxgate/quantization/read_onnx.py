@@ -25,7 +25,7 @@ from voxgate.quantization.onnx_view import (
     read_view,
     type_name,
 )
-from voxgate.quantization.scale_records import QuantizedTensor, Reading
+from voxgate.quantization.tensors import QuantizedTensor, Reading
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from voxgate.backends.openvino import sdk as openvino_sdk
 from voxgate.errors import ArtifactError, QuantizationError
 from voxgate.quantization.grids import Grid
-from voxgate.quantization.scale_records import QuantizedTensor, Reading
+from voxgate.quantization.tensors import QuantizedTensor, Reading
 
 _QUANTIZE = "FakeQuantize"
 _INPUT_LOW, _INPUT_HIGH, _OUTPUT_LOW, _OUTPUT_HIGH = range(1, 5)

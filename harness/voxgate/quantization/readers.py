@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from voxgate.errors import look_up
-from voxgate.quantization.scale_records import Reading
+from voxgate.quantization.tensors import Reading
 
 __all__ = ["READERS", "read"]
 

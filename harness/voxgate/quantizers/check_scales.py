@@ -17,8 +17,9 @@ import numpy as np
 
 from voxgate.quantization.formulas import Float32, affine_grid, symmetric_grid, value_range
 from voxgate.quantization.grids import Grid
-from voxgate.quantization.scale_records import QuantizedTensor, Ranges, Reading, TensorVerdict
+from voxgate.quantization.tensors import QuantizedTensor, Reading
 from voxgate.quantizers.conventions import Convention
+from voxgate.records.scales import Ranges, TensorVerdict
 
 ACTIVATION_TOLERANCE = 2e-3
 _BITS = 8

@@ -6,11 +6,12 @@ From 10 on networks are strongly typed: the graph itself says where half precisi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from voxgate.backends.tensorrt_versions import traits
-from voxgate.quantizers.placement import rules_for
+from voxgate.quantizers.version_rules import rules_for
 from voxgate.records.case import Precision, SourceKind
+from voxgate.records.runtime import GraphNeeds
 
 # The module of each runtime whose graphs depend on its version.
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -39,18 +40,3 @@ def needs_of(
     )
     plain = replace(needs, opset=_NEWEST_OPSET) == GraphNeeds(opset=_NEWEST_OPSET)
     return None if plain and needs.opset >= _NEWEST_OPSET else needs
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GraphNeeds:
-    """What a version of a runtime takes.
-
-    ``opset`` is the newest that it parses, ``primitives`` are norms to write as sums and quotients,
-    ``half`` is whether half precision is to be written into the graph, and ``rules`` are those of
-    `voxgate.quantizers.placement` for its Q/DQ pairs, in order.
-    """
-
-    opset: int
-    primitives: tuple[str, ...] = ()
-    half: bool = False
-    rules: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from voxgate.backends.onnxruntime import sdk as onnxruntime_sdk
 from voxgate.errors import ArtifactError, QuantizationError
-from voxgate.quantization.scale_records import Ranges
+from voxgate.records.scales import Ranges
 
 if TYPE_CHECKING:
     import onnx

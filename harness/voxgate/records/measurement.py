@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from voxgate.records.dice import Presence
+from voxgate.records.gpu import Phases
 
 MemoryScope = Literal["process-gpu", "device-gpu", "process-host"]
 
@@ -90,3 +91,19 @@ class Latency:
     mean: float
     stdev: float
     n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedLaunch:
+    """One process with two engines loaded, timed in the order A B B A.
+
+    ``b_first`` is the order of loading; ``a_ns`` and ``b_ns`` are in the order they were taken.
+    ``disturbed`` says what else happened on an accelerator meanwhile; ``phases`` are the worker's, for
+    who watches it.
+    """
+
+    b_first: bool
+    a_ns: tuple[int, ...]
+    b_ns: tuple[int, ...]
+    disturbed: tuple[str, ...] = ()
+    phases: Phases | None = None

@@ -31,7 +31,7 @@ class EngineOptions:
     an optimization profile for each of ``rois`` (D, H, W) where the graph is dynamic, and whether
     a ``cuda_graph`` is replayed. ``profiled`` loads an engine that times each layer; it runs slower.
     ``single_precision`` are nodes of the graph that must not compute in half precision where a flag,
-    and not the graph, says what does (`voxgate.stages.adapting.Adapted`).
+    and not the graph, says what does (`voxgate.stages.adapt_requests.Adapted`).
     """
 
     precision: Precision
@@ -45,3 +45,18 @@ class EngineOptions:
     cuda_graph: bool = False
     profiled: bool = False
     single_precision: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphNeeds:
+    """What a version of a runtime takes.
+
+    ``opset`` is the newest that it parses, ``primitives`` are norms to write as sums and quotients,
+    ``half`` is whether half precision is to be written into the graph, and ``rules`` are those of
+    `voxgate.quantizers.placement` for its Q/DQ pairs, in order.
+    """
+
+    opset: int
+    primitives: tuple[str, ...] = ()
+    half: bool = False
+    rules: tuple[str, ...] = ()

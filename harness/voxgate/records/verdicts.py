@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voxgate.records.case import OfCase
-from voxgate.records.gpu import Phases
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.run import RunRecord, Timing
 
 # A case that was not measured has none of the first three.
@@ -50,22 +50,6 @@ class Verdict:
     after: float | None = None
     change: float | None = None
     tolerance: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairedLaunch:
-    """One process with two engines loaded, timed in the order A B B A.
-
-    ``b_first`` is the order of loading; ``a_ns`` and ``b_ns`` are in the order they were taken.
-    ``disturbed`` says what else happened on an accelerator meanwhile; ``phases`` are the worker's, for
-    who watches it.
-    """
-
-    b_first: bool
-    a_ns: tuple[int, ...]
-    b_ns: tuple[int, ...]
-    disturbed: tuple[str, ...] = ()
-    phases: Phases | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from voxgate.metrics import dice_lost
 from voxgate.records.file import RunLike
@@ -13,7 +13,8 @@ from voxgate.report import formats, sensitivity_table, simulated, worth
 from voxgate.report.environment import subtitle
 from voxgate.report.ledger import class_headings, class_rows
 from voxgate.report.ledger_words import missing, views_of
-from voxgate.report.page import Cell, visible
+from voxgate.report.markdown_text import escape, table
+from voxgate.report.page import Cell
 from voxgate.report.pages import banner_of, run_of, title_of
 from voxgate.report.paper import Paper
 from voxgate.report.run import first_line, problem, result_rows, shown_columns
@@ -22,7 +23,6 @@ from voxgate.report.verdicts import Judgement, figures, judgements_of
 _MOST_ROWS = 12  # of verdicts; the results have at most as many as fit
 _MOST_RESULTS = 60
 _MOST_LOSSES = 40
-_LONGEST_CELL = 240
 _SHOWN = (
     "model",
     "precision",
@@ -35,10 +35,6 @@ _SHOWN = (
     "Δ",
     "int8 MACs",
 )
-# What Markdown, its tables and GitHub's formulas are made of. As entities these are text.
-_SPECIAL: dict[int, str] = {ord(c): f"&#{ord(c)};" for c in "\\`*_{}[]()<>|~!&$"}
-# A name behind @ would be notified, a number behind # linked; a joiner that takes no room parts them.
-_SPECIAL |= {ord(c): f"&#{ord(c)};&#8288;" for c in "@#"}
 
 
 def markdown_of(record: RunLike | SensitivityRecord, paper: Paper | None) -> str:
@@ -75,28 +71,6 @@ def _sensitivity(record: SensitivityRecord) -> str:
         f"<sub>{escape(f'{subtitle(record)} · VoxGate {record.voxgate}')}</sub>",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def escape(words: str, most: int = _LONGEST_CELL) -> str:
-    """One line of text in which nothing is markup, at most ``most`` characters of it."""
-    line = " ".join(visible(words).split())
-    if len(line) > most:
-        line = f"{line[: most - 1]}…"
-    return line.translate(_SPECIAL).replace("://", "&#58;//").replace("www.", "www&#46;")
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """A table of escaped cells; numeric columns are set flush right."""
-    lines = [
-        _line([escape(heading) for heading in headings]),
-        _line(["---:" if right else "---" for right in numeric]),
-        *(_line([escape(cell) for cell in row]) for row in rows),
-    ]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _verdicts(record: GateRecord | ComparisonRecord) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voxgate.records.study import StudyRecord
 from voxgate.report.environment import subtitle
-from voxgate.report.markdown import escape, table
+from voxgate.report.markdown_text import escape, table
 from voxgate.report.study import HEADINGS, NUMERIC, point_row, study_banner
 
 _MOST_ROWS = 60

@@ -37,7 +37,7 @@ from voxgate.records.run import CaseResult, RunRecord, Timing
 from voxgate.records.runtime import Probe
 from voxgate.runs.case_run import CaseRun
 from voxgate.runs.certified import check_rows
-from voxgate.runs.surfaces import compare_surfaces
+from voxgate.runs.surfaces import measure_surfaces
 from voxgate.stages import file_names
 from voxgate.stages.requests import RunRequest, RunResult
 
@@ -367,3 +367,14 @@ def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
     if spec.sources[case.precision] in {"onnx", "quantized"}:
         return workshop.onnx(case.model).result.graph
     return spec.graph
+
+
+def compare_surfaces(runs: Sequence[CaseRun], reporter: Reporter) -> None:
+    """NSD and HD95 of every case that was launched; one that cannot be compared says why."""
+    for run in runs:
+        if run.alive and run.launches:
+            try:
+                run.surfaces = measure_surfaces(run.case, Path(run.predictions), run.workshop)
+            except HarnessError as error:
+                run.error = error
+        reporter.advance()

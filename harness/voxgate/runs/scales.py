@@ -16,8 +16,9 @@ from voxgate.artifacts.workshop import Workshop
 from voxgate.config import RunConfig
 from voxgate.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UsageError
 from voxgate.machine.environment import versions
-from voxgate.quantization.scale_records import CheckedScales, ScalesRequest
+from voxgate.records.scales import CheckedScales
 from voxgate.stages import file_names
+from voxgate.stages.scale_requests import ScalesRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from voxgate import datasets
 from voxgate.artifacts import jobs
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.launcher import run_job
-from voxgate.artifacts.progress import Reporter
 from voxgate.artifacts.workshop import Workshop
-from voxgate.errors import HarnessError
 from voxgate.files import sha256_file
 from voxgate.machine.environment import versions
 from voxgate.records.case import CaseId
 from voxgate.records.dice import Surfaces
-from voxgate.runs.case_run import CaseRun
 from voxgate.stages import file_names
 from voxgate.stages.requests import SurfaceRequest
 
 _PACKAGES = ("monai", "torch", "numpy", "scipy")
-
-
-def compare_surfaces(runs: Sequence[CaseRun], reporter: Reporter) -> None:
-    """NSD and HD95 of every case that was launched; one that cannot be compared says why."""
-    for run in runs:
-        if run.alive and run.launches:
-            try:
-                run.surfaces = measure_surfaces(run.case, Path(run.predictions), run.workshop)
-            except HarnessError as error:
-                run.error = error
-        reporter.advance()
 
 
 def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Surfaces:

@@ -16,13 +16,13 @@ from voxgate.quantization import lowering, norms, rewiring
 from voxgate.quantization.lint import lint_file
 from voxgate.quantization.macs import has_ops
 from voxgate.quantization.operands import quantized_share
-from voxgate.quantization.scale_records import Ranges
 from voxgate.quantizers import placement
-from voxgate.quantizers.graph_needs import GraphNeeds
 from voxgate.quantizers.half import write_float16
 from voxgate.quantizers.pairs import Placing, without_pairs
+from voxgate.records.runtime import GraphNeeds
+from voxgate.records.scales import Ranges
 from voxgate.stages import file_names
-from voxgate.stages.adapting import Adapted, AdaptRequest
+from voxgate.stages.adapt_requests import Adapted, AdaptRequest
 
 MAX_RELATIVE_ERROR = 1e-4
 # As of the export: sums over a million voxels in float32.

@@ -6,14 +6,11 @@ import time
 from pathlib import Path
 
 from voxgate import backends
-from voxgate.errors import BuildError, GraphLintError
+from voxgate.errors import BuildError
 from voxgate.files import sha256_bytes
-from voxgate.quantization.lint import lint_file
-from voxgate.records.findings import Finding
+from voxgate.quantization.lint import lint_file, refuse
 from voxgate.stages import file_names
 from voxgate.stages.requests import BuildRequest, Built
-
-_SHOWN_FINDINGS = 5
 
 
 def build(request: BuildRequest) -> Built:
@@ -48,22 +45,5 @@ def build(request: BuildRequest) -> Built:
 
 
 def is_quantized_onnx(request: BuildRequest) -> bool:
-    """Whether the source is a Q/DQ graph; OpenVINO's IR has FakeQuantize nodes and other rules."""
-    kind = backends.get(request.backend).sources[request.options.precision]
-    return kind == "quantized" and request.source.endswith(".onnx")
-
-
-def refuse(source: str, findings: tuple[Finding, ...]) -> None:
-    """Refuse a graph with fatal findings before a runtime makes something else of it.
-
-    Raises:
-        GraphLintError: shows the first of them.
-    """
-    fatal = [finding for finding in findings if finding.fatal]
-    if not fatal:
-        return
-    shown = "; ".join(f"{f.node} ({f.rule}): {f.message}" for f in fatal[:_SHOWN_FINDINGS])
-    rest = len(fatal) - _SHOWN_FINDINGS
-    more = f"; and {rest} more, which 'voxgate lint' lists" if rest > 0 else ""
-    msg = f"{source} would be refused, or run in float: {shown}{more}"
-    raise GraphLintError(msg)
+    """Whether the source is a Q/DQ graph."""
+    return backends.get(request.backend).takes_pairs(request.options.precision, request.source)

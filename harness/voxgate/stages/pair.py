@@ -18,7 +18,7 @@ from voxgate import backends
 from voxgate.backends import Session
 from voxgate.backends.base import Tensor
 from voxgate.records.gpu import Phases
-from voxgate.records.verdicts import PairedLaunch
+from voxgate.records.measurement import PairedLaunch
 from voxgate.stages.requests import PairRequest
 
 _ROUND = "ABBA"

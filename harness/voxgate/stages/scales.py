@@ -10,17 +10,12 @@ import numpy as np
 from voxgate.errors import ArtifactError
 from voxgate.files import write_atomic
 from voxgate.quantization import readers
-from voxgate.quantization.scale_records import (
-    CheckedScales,
-    Measured,
-    Ranges,
-    RangesRequest,
-    ScalesRequest,
-)
 from voxgate.quantizers.check_scales import check
 from voxgate.quantizers.conventions import CONVENTIONS
 from voxgate.quantizers.ranges import measure
+from voxgate.records.scales import CheckedScales, Measured, Ranges
 from voxgate.stages import file_names
+from voxgate.stages.scale_requests import RangesRequest, ScalesRequest
 
 
 def measure_ranges(request: RangesRequest) -> Measured:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voxgate.quantization import rewiring
 from voxgate.quantization.onnx_view import DEQUANTIZE, QUANTIZE, name_of
 from voxgate.quantizers.pairs import Placing
-from voxgate.stages.adapting import Site, Sites, SitesRequest
+from voxgate.stages.adapt_requests import Site, Sites, SitesRequest
 
 if TYPE_CHECKING:
     import onnx

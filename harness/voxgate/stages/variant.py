@@ -20,11 +20,11 @@ from voxgate.errors import EngineOutputError
 from voxgate.metrics import dice
 from voxgate.quantization import editors
 from voxgate.quantization.editor import Dissected
+from voxgate.quantization.lint import refuse
 from voxgate.quantizers.graph_needs import needs_of
 from voxgate.records.runtime import EngineOptions
 from voxgate.stages.adapt import adapt
-from voxgate.stages.adapting import AdaptRequest
-from voxgate.stages.build import refuse
+from voxgate.stages.adapt_requests import AdaptRequest
 from voxgate.stages.variant_requests import DissectRequest, Variant, VariantRequest
 
 

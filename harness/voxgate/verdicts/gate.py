@@ -24,16 +24,9 @@ from voxgate.errors import HarnessError
 from voxgate.files import check_writable
 from voxgate.records.case import CaseId
 from voxgate.records.file import SCHEMA_VERSION
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.run import CaseResult, RunRecord
-from voxgate.records.verdicts import (
-    CaseVerdicts,
-    GateRecord,
-    Outcome,
-    PairedLaunch,
-    SelfTest,
-    Verdict,
-    gravest,
-)
+from voxgate.records.verdicts import CaseVerdicts, GateRecord, Outcome, SelfTest, Verdict, gravest
 from voxgate.runs import bench
 from voxgate.verdicts import baseline, dice
 from voxgate.verdicts import rules as gate

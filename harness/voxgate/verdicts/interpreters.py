@@ -34,8 +34,8 @@ from voxgate.records.run import RunRecord, Timing
 from voxgate.records.runtime import Probe
 from voxgate.records.verdicts import ComparisonRecord, gravest
 from voxgate.runs import bench
+from voxgate.runs.bench import compare_surfaces
 from voxgate.runs.case_run import CaseRun
-from voxgate.runs.surfaces import compare_surfaces
 from voxgate.stages import file_names
 from voxgate.stages.requests import ProfileRequest
 from voxgate.verdicts.alternating import LAUNCHES, MORE_LAUNCHES, needs_more_launches

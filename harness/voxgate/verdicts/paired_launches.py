@@ -12,8 +12,9 @@ from voxgate.artifacts.progress import Reporter
 from voxgate.artifacts.workshop import Workshop
 from voxgate.machine.gpu_facts import contamination_of_one
 from voxgate.records.case import CaseId
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.run import CaseResult
-from voxgate.records.verdicts import PairedLaunch, SelfTest
+from voxgate.records.verdicts import SelfTest
 from voxgate.stages import file_names
 from voxgate.stages.requests import PairRequest
 from voxgate.verdicts import rules

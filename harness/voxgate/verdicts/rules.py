@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from voxgate.records.engine import Coverage
-from voxgate.records.measurement import Memory
-from voxgate.records.verdicts import Outcome, PairedLaunch, SelfTest, Verdict
+from voxgate.records.measurement import Memory, PairedLaunch
+from voxgate.records.verdicts import Outcome, SelfTest, Verdict
 
 Launches = Sequence[Sequence[int]]
 

@@ -18,8 +18,9 @@ from voxgate.artifacts.progress import Silent
 from voxgate.backends import timing_cache
 from voxgate.records.case import CaseId
 from voxgate.records.gpu import Phases
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.runtime import EngineOptions, Probe
-from voxgate.records.verdicts import PairedLaunch, SelfTest
+from voxgate.records.verdicts import SelfTest
 from voxgate.runs.case_run import CaseRun
 from voxgate.stages.requests import BuildRequest, Built, Profiled
 from voxgate.verdicts import interpreters, paired_launches, rules

@@ -13,8 +13,9 @@ import pytest
 import voxgate
 from voxgate import backends
 from voxgate.artifacts import interpreter, jobs
-from voxgate.artifacts.interpreter import WORKER_MODULES, find, own, worker_environment
+from voxgate.artifacts.interpreter import WORKER_MODULES, find, own
 from voxgate.artifacts.launcher import Limits, run_job
+from voxgate.artifacts.process_environment import worker_environment
 from voxgate.errors import UnavailableError, UsageError
 from voxgate.machine import packages
 from voxgate.machine.nvml import Driver

@@ -18,8 +18,8 @@ from voxgate.cli import main
 from voxgate.config import RunConfig, split_pythons
 from voxgate.errors import UsageError
 from voxgate.records.case import CaseId
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.runtime import Probe
-from voxgate.records.verdicts import PairedLaunch
 from voxgate.runs import bench
 from voxgate.verdicts import paired_launches
 

@@ -12,7 +12,7 @@ from voxgate.artifacts.refused_pairs import find_refused
 from voxgate.errors import BuildError, WorkerCrashError
 from voxgate.records.runtime import EngineOptions
 from voxgate.stages.adapt import adapt
-from voxgate.stages.adapting import AdaptRequest, Site, SitesRequest
+from voxgate.stages.adapt_requests import AdaptRequest, Site, SitesRequest
 from voxgate.stages.requests import BuildRequest, Built
 from voxgate.stages.sites import list_sites
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from voxgate.records.verdicts import PairedLaunch, SelfTest, Verdict, gravest
+from voxgate.records.measurement import PairedLaunch
+from voxgate.records.verdicts import SelfTest, Verdict, gravest
 from voxgate.verdicts import alternating, rules
 
 from benchmarks import our_rules

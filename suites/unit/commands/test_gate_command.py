@@ -11,8 +11,9 @@ from voxgate.artifacts import launcher
 from voxgate.cli import main
 from voxgate.errors import WorkerCrashError
 from voxgate.records import file
+from voxgate.records.measurement import PairedLaunch
 from voxgate.records.run import RunRecord
-from voxgate.records.verdicts import GateRecord, PairedLaunch
+from voxgate.records.verdicts import GateRecord
 from voxgate.runs import bench
 from voxgate.verdicts import baseline, paired_launches
 from voxgate.verdicts.rules import SELF_TEST_LAUNCHES

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from voxgate import cli
-from voxgate.artifacts.jobs import Job
+from voxgate.artifacts.messages import Job
 from voxgate.commands.scales import describe
 from voxgate.config import RunConfig
 from voxgate.errors import EXIT_FAILED, EXIT_PASS, EXIT_USAGE, QuantizationError, UsageError
-from voxgate.quantization.scale_records import CheckedScales, Outcome, TensorVerdict
+from voxgate.records.scales import CheckedScales, Outcome, TensorVerdict
 from voxgate.runs import scales
 from voxgate.runs.scales import GraphScales, exit_code, quantizing_backends
 

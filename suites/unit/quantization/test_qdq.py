@@ -21,11 +21,11 @@ from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.cli import main
 from voxgate.commands.lint import describe
 from voxgate.errors import ArtifactError, GraphLintError, UnavailableError
-from voxgate.quantization.lint import Linted, lint, lint_file
+from voxgate.quantization.lint import Linted, lint, lint_file, refuse
 from voxgate.records.case import Precision
 from voxgate.records.findings import Finding
 from voxgate.records.runtime import EngineOptions
-from voxgate.stages.build import build, is_quantized_onnx, refuse
+from voxgate.stages.build import build, is_quantized_onnx
 from voxgate.stages.requests import BuildRequest, QuantizeRequest
 
 Array = NDArray[Any]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from voxgate.errors import QuantizationError, UsageError
 from voxgate.quantization.rewiring import Wiring, load, save
 from voxgate.quantizers.pairs import Placing, without_pairs
-from voxgate.quantizers.placement import NEED_RANGES, RULES, RULES_BY_VERSION, place, rules_for
+from voxgate.quantizers.placement import RULES, place
+from voxgate.quantizers.version_rules import NEED_RANGES, RULES_BY_VERSION, rules_for
 
 from suites.support.small_network import run_onnx
 

@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from voxgate.quantization.formulas import affine_grid, symmetric_grid
 from voxgate.quantization.grids import Grid
-from voxgate.quantization.scale_records import (
-    ROLES,
-    QuantizedTensor,
-    Ranges,
-    Reading,
-    Role,
-    TensorVerdict,
-)
+from voxgate.quantization.tensors import QuantizedTensor, Reading
 from voxgate.quantizers.check_scales import ACTIVATION_TOLERANCE, check
 from voxgate.quantizers.conventions import CONVENTIONS, Convention
+from voxgate.records.scales import ROLES, Ranges, Role, TensorVerdict
 
 MODELOPT, NNCF = CONVENTIONS["modelopt"], CONVENTIONS["nncf"]
 VALUES = np.random.default_rng(3).normal(size=(4, 4, 3, 3, 3)).astype(np.float32)

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from voxgate import quantizers
 from voxgate.errors import ArtifactError, HarnessError, UsageError
 from voxgate.quantization import readers
-from voxgate.quantization.scale_records import CheckedScales, Ranges, Reading
+from voxgate.quantization.tensors import Reading
 from voxgate.quantizers.check_scales import check
 from voxgate.quantizers.conventions import CONVENTIONS
 from voxgate.quantizers.ranges import add_reductions, measure
+from voxgate.records.scales import CheckedScales, Ranges
 
 CHANNELS, SIDE = 32, 8
 

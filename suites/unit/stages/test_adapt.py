@@ -19,17 +19,17 @@ from voxgate.config import RunConfig
 from voxgate.errors import ExportError, GraphLintError, UnavailableError
 from voxgate.quantization import lowering, norms
 from voxgate.quantization.lint import lint
-from voxgate.quantization.scale_records import Ranges
 from voxgate.quantizers import placement
 from voxgate.quantizers.base import Quantized
-from voxgate.quantizers.graph_needs import GraphNeeds, needs_of
+from voxgate.quantizers.graph_needs import needs_of
 from voxgate.records.case import CaseId
 from voxgate.records.engine import GraphFacts
 from voxgate.records.findings import Finding
-from voxgate.records.runtime import EngineOptions, Probe
+from voxgate.records.runtime import EngineOptions, GraphNeeds, Probe
+from voxgate.records.scales import Ranges
 from voxgate.stages import adapt as stage
 from voxgate.stages import file_names
-from voxgate.stages.adapting import Adapted, AdaptRequest
+from voxgate.stages.adapt_requests import Adapted, AdaptRequest
 from voxgate.stages.requests import Exported, Prepared
 
 from suites.support import small_network

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voxgate.records.verdicts import Outcome, PairedLaunch, SelfTest, Verdict, gravest
+from voxgate.records.measurement import PairedLaunch
+from voxgate.records.verdicts import Outcome, SelfTest, Verdict, gravest
 from voxgate.verdicts import rules
 
 BASE_NS = 100_000_000

@@ -13,7 +13,8 @@ from voxgate.artifacts import launcher
 from voxgate.artifacts.progress import Silent
 from voxgate.errors import ArtifactError
 from voxgate.records.case import CaseId
-from voxgate.records.verdicts import CaseVerdicts, GateRecord, PairedLaunch
+from voxgate.records.measurement import PairedLaunch
+from voxgate.records.verdicts import CaseVerdicts, GateRecord
 from voxgate.runs import bench
 from voxgate.verdicts import baseline, gate, paired_launches
 from voxgate.verdicts.accepted_engines import AcceptedEngines

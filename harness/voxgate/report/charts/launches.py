@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from voxgate.records.measurement import Launch
+from voxgate.records.measurement import Launch, PairedLaunch
 from voxgate.records.run import CaseResult
-from voxgate.records.verdicts import CaseVerdicts, GateRecord, PairedLaunch
+from voxgate.records.verdicts import CaseVerdicts, GateRecord
 from voxgate.report import formats
 from voxgate.report.charts import svg
 from voxgate.report.charts.axes import Scale, finite, linear
