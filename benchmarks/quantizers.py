@@ -23,7 +23,7 @@ from pathlib import Path
 from voxgate import __version__
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import guarded
 from voxgate.commands.options import add_run_options, make_config, reporting
 from voxgate.config import RunConfig
@@ -94,10 +94,10 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
     """Build and measure FP32 and every quantizer's INT8 engine of each model, interleaved."""
     started, start = datetime.now(UTC), time.monotonic()
     cache = Cache(config.cache_root)
-    workshops = {name: _workshop(name, config, cache, reporter) for name in QUANTIZERS}
-    groups = [_runs(model, workshops) for model in config.models]
+    made_by = {name: _artifacts_of(name, config, cache, reporter) for name in QUANTIZERS}
+    groups = [_runs(model, made_by) for model in config.models]
     reporter.begin(len(groups) * (1 + len(QUANTIZERS)) * (1 + config.launches))
-    probe = bench.probe_backends(workshops[OURS], reporter)[config.backends[0]]
+    probe = bench.probe_backends(made_by[OURS], reporter)[config.backends[0]]
     for case_run in (case_run for group in groups for case_run in group):
         bench.build(case_run, probe)
         reporter.advance()
@@ -115,28 +115,28 @@ def measure(config: RunConfig, reporter: Reporter) -> QuantizerRecord:
     )
 
 
-def _workshop(quantizer: str, config: RunConfig, cache: Cache, reporter: Reporter) -> Workshop:
-    """A workshop of that quantizer; graphs and FP32 engines are the same in the shared cache."""
-    return bench.make_workshop(
+def _artifacts_of(quantizer: str, config: RunConfig, cache: Cache, reporter: Reporter) -> Artifacts:
+    """The artifacts of that quantizer; graphs and FP32 engines are the same in the shared cache."""
+    return bench.make_artifacts(
         replace(config, quantizer=quantizer).check(),
         cache,
         announce=lambda what: reporter.say(f"{quantizer}: {what}"),
     )
 
 
-def _runs(model: str, workshops: dict[str, Workshop]) -> list[CaseRun]:
+def _runs(model: str, made_by: dict[str, Artifacts]) -> list[CaseRun]:
     """FP32, then INT8 by each quantizer."""
 
     def case_run(quantizer: str, precision: Precision) -> CaseRun:
-        workshop = workshops[quantizer]
-        (backend,) = workshop.config.backends
+        artifacts = made_by[quantizer]
+        (backend,) = artifacts.config.backends
         case = CaseId(
-            model=model, task=workshop.config.task, backend=backend, precision=precision
+            model=model, task=artifacts.config.task, backend=backend, precision=precision
         )  # fmt: skip
         by = "" if precision == "fp32" else f" by {quantizer}"
-        return CaseRun(case, workshop, title=f"{case}{by}")
+        return CaseRun(case, artifacts, title=f"{case}{by}")
 
-    return [case_run(OURS, "fp32"), *(case_run(name, "int8") for name in workshops)]
+    return [case_run(OURS, "fp32"), *(case_run(name, "int8") for name in made_by)]
 
 
 def _compared(runs: Sequence[CaseRun]) -> ModelComparison:

@@ -162,10 +162,10 @@ def record(plan: Plan, config: RunConfig, path: Path, reporter: Reporter) -> Non
     Raises:
         HarnessError: the case cannot be built or run, or the file is of another plan.
     """
-    workshop = bench.make_workshop(config, Cache(config.cache_root), reporter.say)
+    artifacts = bench.make_artifacts(config, Cache(config.cache_root), reporter.say)
     reporter.begin(plan.launches * len(_KINDS))
-    case_run = CaseRun(plan.case, workshop)
-    probe = bench.probe_backends(workshop, reporter)[plan.case.backend]
+    case_run = CaseRun(plan.case, artifacts)
+    probe = bench.probe_backends(artifacts, reporter)[plan.case.backend]
     bench.build(case_run, probe)
     if case_run.error is not None:
         raise case_run.error
@@ -174,13 +174,13 @@ def record(plan: Plan, config: RunConfig, path: Path, reporter: Reporter) -> Non
     header = _header(plan, config, case_run.engine.result.engine_sha256, probe)
     done = _resume(path, header)
     request = bench.run_request(
-        plan.case, case_run.engine.path(file_names.ENGINE), workshop, first=False
+        plan.case, case_run.engine.path(file_names.ENGINE), artifacts, first=False
     )
     for number in range(plan.launches * len(_KINDS)):
         if number >= done:
             kind, state = _KINDS[number % len(_KINDS)], state_of(plan, number)
             reporter.say(f"{kind} launch {number // 2 + 1} of {plan.launches}, {state}")
-            recording.append(path, _launch(number, plan, request, workshop.limits))
+            recording.append(path, _launch(number, plan, request, artifacts.limits))
         reporter.advance()
 
 

@@ -97,8 +97,8 @@ def _beside(config: RunConfig, first: CaseResult, engine: Path) -> Verdict:
     assert first.engine_sha256 is not None
     accepted = AcceptedEngines(config.cache_root).path(first.engine_sha256)
     assert accepted is not None
-    workshop = bench.make_workshop(config, Cache(config.cache_root), Lines().say)
-    pairs = Pairing(workshop, Lines()).until_decided(
+    artifacts = bench.make_artifacts(config, Cache(config.cache_root), Lines().say)
+    pairs = Pairing(artifacts, Lines()).until_decided(
         first.case, accepted, engine, gate.TOLERANCE, "beside the first build"
     )
     return gate.judge_paired(pairs)

@@ -21,11 +21,11 @@ import pytest
 from onnx import TensorProto, helper
 from voxgate.artifacts.adapted_graphs import source_of
 from voxgate.artifacts.cache import Cache
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.config import RunConfig, split_models
 from voxgate.records.case import CaseId, Precision
 from voxgate.records.runtime import EngineOptions, Probe
-from voxgate.runs.bench import make_workshop
+from voxgate.runs.bench import make_artifacts
 
 from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
 
@@ -101,12 +101,12 @@ def build_newest(newest: Path, libraries: Mapping[str, str]) -> Build:
 
 
 @pytest.fixture(scope="session")
-def workshop(vg_config: RunConfig) -> Workshop:
+def artifacts(vg_config: RunConfig) -> Artifacts:
     """The graphs of the session's models, as `voxgate bench --backend tensorrt` would make them.
 
     No GPU is here to probe; the version is that of the bindings.
     """
-    made = make_workshop(vg_config, Cache(vg_config.cache_root), lambda _: None)
+    made = make_artifacts(vg_config, Cache(vg_config.cache_root), lambda _: None)
     probe = ("probe", "tensorrt", made.interpreter_for("tensorrt").path)
     made.once(probe, lambda: Probe(available=True, version=NEWEST))
     return made
@@ -114,13 +114,13 @@ def workshop(vg_config: RunConfig) -> Workshop:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_network_builds(
-    build_newest: Build, workshop: Workshop, model: str, precision: Precision
+    build_newest: Build, artifacts: Artifacts, model: str, precision: Precision
 ) -> None:
-    case = CaseId(model=model, task=workshop.config.task, backend="tensorrt", precision=precision)
-    source, _ = source_of(workshop, case)
+    case = CaseId(model=model, task=artifacts.config.task, backend="tensorrt", precision=precision)
+    source, _ = source_of(artifacts, case)
     answer = build_newest(Path(source), replace(OPTIONS, precision=precision))
     assert "error" not in answer, answer
-    weights = 4 * (workshop.weights(model).result.parameters or 0)
+    weights = 4 * (artifacts.weights(model).result.parameters or 0)
     most = 1.5 if precision in {"fp32", "tf32"} else 0.9  # SwinUNETR's position biases are folded
     assert 0.1 * weights < answer["bytes"] < most * weights
 

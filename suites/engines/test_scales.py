@@ -18,7 +18,7 @@ def test_scales_are_those_of_the_formulas(vg_case: CaseId, vg_config: RunConfig)
     spec = backends.get(vg_case.backend)
     if spec.sources.get(vg_case.precision) != "quantized":
         pytest.skip(f"{vg_case.backend} builds {vg_case.precision} from no quantized graph")
-    workshop = bench.make_workshop(vg_config, Cache(vg_config.cache_root), Silent().say)
-    result = check_graph(workshop, vg_case.model, vg_case.backend)
+    artifacts = bench.make_artifacts(vg_config, Cache(vg_config.cache_root), Silent().say)
+    result = check_graph(artifacts, vg_case.model, vg_case.backend)
     assert result.found is not None, result.error
     assert result.passed, describe(result)

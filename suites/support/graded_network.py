@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from voxgate.artifacts import jobs, messages
 from voxgate.artifacts.cache import Artifact
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.files import sha256_file
 from voxgate.quantization.macs import read_graph
 from voxgate.quantizers.base import Quantized
@@ -104,24 +104,24 @@ class Asked:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Asked:
     """Let this network be every model's, and workers this process."""
-    from voxgate.artifacts import clean_build, workshop
+    from voxgate.artifacts import clean_build, run_artifacts
     from voxgate.runs import bench, variants
 
     asked = Asked([])
-    for module in (workshop, clean_build, variants, bench):
+    for module in (run_artifacts, clean_build, variants, bench):
         monkeypatch.setattr(module, "run_job", asked.run_job)
     plain = folder / file_names.ONNX
     if not plain.exists():
         write_onnx(plain)
 
-    def exported(self: Workshop, model: str) -> Artifact[Exported]:
+    def exported(self: Artifacts, model: str) -> Artifact[Exported]:
         del self
         result = Exported(graph=read_graph(plain), onnx_bytes=1, max_relative_error=0.0)
         digest = sha256_file(plain)
         return Artifact(key=model, folder=folder, result=result, digest=digest, reused=True)
 
     def quantized(
-        self: Workshop, model: str, backend: str, precision: Precision = "int8"
+        self: Artifacts, model: str, backend: str, precision: Precision = "int8"
     ) -> Artifact[Quantized]:
         del backend, precision
         layers = self.config.float_layers
@@ -132,7 +132,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Asked:
         digest = sha256_file(path)
         return Artifact(key=model, folder=folder, result=result, digest=digest, reused=True)
 
-    def weights(self: Workshop, model: str) -> Artifact[Any]:
+    def weights(self: Artifacts, model: str) -> Artifact[Any]:
         from voxgate.stages.requests import Expanded
 
         del self
@@ -140,5 +140,5 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Asked:
         return Artifact(key=model, folder=folder, result=result, digest="w", reused=True)
 
     for name, stub in (("onnx", exported), ("quantized", quantized), ("weights", weights)):
-        monkeypatch.setattr(Workshop, name, stub)
+        monkeypatch.setattr(Artifacts, name, stub)
     return asked

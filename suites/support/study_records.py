@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from voxgate.artifacts.progress import Silent
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.config import RunConfig
 from voxgate.records.calibration import Calibration, PatchInfo
 from voxgate.records.case import CaseId
@@ -28,9 +28,9 @@ def dice_of(mean: float) -> Dice:
     return Dice(mean=mean, per_class={"organ-1": mean + 0.01, "organ-2": mean - 0.01}, per_case={})
 
 
-def measured(case: CaseId, workshop: Workshop, *_: object) -> CaseResult:
+def measured(case: CaseId, artifacts: Artifacts, *_: object) -> CaseResult:
     """Dice that depends on the method and the number of patches alone, and coverage."""
-    config = workshop.config
+    config = artifacts.config
     row = CaseResult(
         model=case.model,
         task=case.task,
@@ -55,10 +55,10 @@ def measured(case: CaseId, workshop: Workshop, *_: object) -> CaseResult:
     )  # fmt: skip
 
 
-def failing(case: CaseId, workshop: Workshop, *rest: object) -> CaseResult:
+def failing(case: CaseId, artifacts: Artifacts, *rest: object) -> CaseResult:
     """As `measured`, but max on a single patch fails."""
-    row = measured(case, workshop, *rest)
-    config = workshop.config
+    row = measured(case, artifacts, *rest)
+    config = artifacts.config
     if (config.calibration_method, config.calibration_patches) != ("max", 1):
         return row
     return replace(

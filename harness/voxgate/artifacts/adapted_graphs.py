@@ -26,51 +26,51 @@ from voxgate.stages.adapt_requests import Adapted, AdaptRequest
 from voxgate.stages.scale_requests import RangesRequest
 
 if TYPE_CHECKING:
-    from voxgate.artifacts.workshop import Workshop
+    from voxgate.artifacts.run_artifacts import Artifacts
 
 _PACKAGES = ("numpy", "nvidia-modelopt", "onnx", "onnxruntime")
 
 
-def source_of(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+def source_of(artifacts: Artifacts, case: CaseId) -> tuple[str, str]:
     """Path and digest of what an engine is built from: a graph as its runtime takes it.
 
     Raises:
         HarnessError: it cannot be made.
     """
-    made = adapted(workshop, case)
+    made = adapted(artifacts, case)
     return (
-        _unadapted(workshop, case)
+        _unadapted(artifacts, case)
         if made is None
         else (str(made.path(file_names.ONNX)), made.digest)
     )
 
 
-def single_precision_of(workshop: Workshop, case: CaseId) -> tuple[str, ...]:
+def single_precision_of(artifacts: Artifacts, case: CaseId) -> tuple[str, ...]:
     """The nodes of a case's graph that must compute in single precision.
 
     They follow from the graph and what writes it, which its digest names: no key needs them beside it.
     """
-    made = adapted(workshop, case)
+    made = adapted(artifacts, case)
     return () if made is None else made.result.single_precision
 
 
-def _unadapted(workshop: Workshop, case: CaseId) -> tuple[str, str]:
+def _unadapted(artifacts: Artifacts, case: CaseId) -> tuple[str, str]:
     """What the engines of a precision are built from, for any version of a runtime."""
     kind = backends.get(case.backend).sources[case.precision]
     if kind == "weights":
-        weights = workshop.weights(case.model)
+        weights = artifacts.weights(case.model)
         return str(weights.path(file_names.WEIGHTS)), weights.digest
     if kind == "onnx":
-        graph = workshop.onnx(case.model)
+        graph = artifacts.onnx(case.model)
         return str(graph.path(file_names.ONNX)), graph.digest
     if kind == "quantized":
-        quantized = workshop.quantized(case.model, case.backend, case.precision)
+        quantized = artifacts.quantized(case.model, case.backend, case.precision)
         return str(quantized.path(quantized.result.file)), quantized.digest
     return "", models.get(case.model).name
 
 
 def adapted(
-    workshop: Workshop, case: CaseId, float_layers: tuple[str, ...] = ()
+    artifacts: Artifacts, case: CaseId, float_layers: tuple[str, ...] = ()
 ) -> Artifact[Adapted] | None:
     """The graph of a case for its runtime's version; None where it gets the graph as it is.
 
@@ -81,23 +81,23 @@ def adapted(
         GraphLintError: the graph breaks a fatal rule of `voxgate.quantization.lint`, as half scales that became 0 do.
     """
     kind = backends.get(case.backend).sources[case.precision]
-    version = workshop.probe(case.backend).version if case.backend in VERSIONED else ""
+    version = artifacts.probe(case.backend).version if case.backend in VERSIONED else ""
     needs = needs_of(case.backend, version, kind, case.precision)
     if needs is None:
         return None
     name = ("adapted", case.model, case.backend, kind, repr(needs), *float_layers)
-    made = workshop.once(name, lambda: _adapt(workshop, case, needs, float_layers))
+    made = artifacts.once(name, lambda: _adapt(artifacts, case, needs, float_layers))
     refuse(str(made.path(made.result.file)), made.result.findings)
     return made
 
 
 def _adapt(
-    workshop: Workshop, case: CaseId, needs: GraphNeeds, float_layers: tuple[str, ...]
+    artifacts: Artifacts, case: CaseId, needs: GraphNeeds, float_layers: tuple[str, ...]
 ) -> Artifact[Adapted]:
-    plain, patches = workshop.onnx(case.model), workshop.patches()
+    plain, patches = artifacts.onnx(case.model), artifacts.patches()
     quantized = backends.get(case.backend).sources[case.precision] == "quantized"
-    source, digest = _unadapted(workshop, case)
-    measured = ranges(workshop, case.model) if not NEED_RANGES.isdisjoint(needs.rules) else None
+    source, digest = _unadapted(artifacts, case)
+    measured = ranges(artifacts, case.model) if not NEED_RANGES.isdisjoint(needs.rules) else None
     inputs: dict[str, object] = {
         "source": digest,
         "needs": asdict(needs),
@@ -108,7 +108,7 @@ def _adapt(
     }
 
     def make(folder: Path) -> Adapted:
-        workshop.announce(f"writing the graph of {case} for its runtime")
+        artifacts.announce(f"writing the graph of {case} for its runtime")
         request = AdaptRequest(
             source=source,
             quantized=quantized,
@@ -116,18 +116,18 @@ def _adapt(
             nodes=plain.result.graph.nodes,
             images=str(patches.path(file_names.EXPORT_IMAGES)),
             folder=str(folder),
-            options=workshop.options(case),
+            options=artifacts.options(case),
             ranges="" if measured is None else str(measured.path(file_names.RANGES)),
             float_layers=float_layers,
         )
-        return run_job(jobs.ADAPT, request, workshop.limits)
+        return run_job(jobs.ADAPT, request, artifacts.limits)
 
-    return workshop.cache.get_or_make("adapted", inputs, Adapted, make)
+    return artifacts.cache.get_or_make("adapted", inputs, Adapted, make)
 
 
-def ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
+def ranges(artifacts: Artifacts, model: str) -> Artifact[Measured]:
     """The ranges of the float graph's tensors on the calibration patches."""
-    graph, patches = workshop.onnx(model), workshop.calibration()
+    graph, patches = artifacts.onnx(model), artifacts.calibration()
     inputs: dict[str, object] = {
         "onnx": graph.digest,
         "patches": patches.digest,
@@ -137,13 +137,13 @@ def ranges(workshop: Workshop, model: str) -> Artifact[Measured]:
     }
 
     def make(folder: Path) -> Measured:
-        workshop.announce(f"measuring the ranges of {model}'s tensors on the calibration patches")
+        artifacts.announce(f"measuring the ranges of {model}'s tensors on the calibration patches")
         request = RangesRequest(
             onnx=str(graph.path(file_names.ONNX)),
             images=str(patches.path(file_names.CALIBRATION_IMAGES)),
             folder=str(folder),
-            threads=workshop.config.thread_count,
+            threads=artifacts.config.thread_count,
         )
-        return run_job(jobs.RANGES, request, workshop.limits)
+        return run_job(jobs.RANGES, request, artifacts.limits)
 
-    return workshop.cache.get_or_make("ranges", inputs, Measured, make)
+    return artifacts.cache.get_or_make("ranges", inputs, Measured, make)

@@ -20,7 +20,7 @@ from voxgate.stages.adapt_requests import AdaptRequest, Site, SitesRequest
 from voxgate.stages.requests import BuildRequest
 
 if TYPE_CHECKING:
-    from voxgate.artifacts.workshop import Workshop
+    from voxgate.artifacts.run_artifacts import Artifacts
 
 MOST_BUILDS = 24
 MOST_SECONDS = 1800.0
@@ -29,7 +29,7 @@ _NEWEST_OPSET = 99  # nothing is lowered
 
 
 def explain(
-    workshop: Workshop, request: BuildRequest, python: str, error: BuildError
+    artifacts: Artifacts, request: BuildRequest, python: str, error: BuildError
 ) -> BuildError:
     """The error with the nodes whose pairs the builder refuses; as it was where they are not why."""
     spec = backends.get(request.backend)
@@ -37,28 +37,30 @@ def explain(
         return error
     if not spec.takes_pairs(request.options.precision, request.source):
         return error
-    workshop.announce(
+    artifacts.announce(
         f"looking for what {request.backend} refuses in {request.options.model} "
         f"{request.options.precision}, by at most {MOST_BUILDS} builds with fewer pairs: {error}"
     )
     try:
-        words = _words(_search(workshop, request, python))
+        words = _words(_search(artifacts, request, python))
     except HarnessError as other:
         words = f" (the search for the pairs that are refused ended early: {other})"
     return BuildError(f"{error}{words}") if words else error
 
 
-def _search(workshop: Workshop, request: BuildRequest, python: str) -> Refused:
-    sites = run_job(jobs.SITES, SitesRequest(onnx=request.source), workshop.limits).sites
-    tried = _Trial(workshop, request, python, len(sites))
+def _search(artifacts: Artifacts, request: BuildRequest, python: str) -> Refused:
+    sites = run_job(jobs.SITES, SitesRequest(onnx=request.source), artifacts.limits).sites
+    tried = _Trial(artifacts, request, python, len(sites))
     return find_refused(sites, tried.accepts, MOST_BUILDS, MOST_SECONDS)
 
 
 class _Trial:
     """Builds a graph without the pairs of some nodes; nothing of it is kept."""
 
-    def __init__(self, workshop: Workshop, request: BuildRequest, python: str, sites: int) -> None:
-        self._workshop = workshop
+    def __init__(
+        self, artifacts: Artifacts, request: BuildRequest, python: str, sites: int
+    ) -> None:
+        self._artifacts = artifacts
         self._sites = sites
         self._request = request
         self._python = python
@@ -67,7 +69,7 @@ class _Trial:
     def accepts(self, without: frozenset[str]) -> bool:
         """Whether the builder makes an engine."""
         self._count += 1
-        self._workshop.announce(f"build {self._count}: without the pairs of {len(without)} nodes")
+        self._artifacts.announce(f"build {self._count}: without the pairs of {len(without)} nodes")
         with tempfile.TemporaryDirectory(prefix="voxgate-refused-") as folder:
             request = AdaptRequest(
                 source=self._request.source,
@@ -79,7 +81,7 @@ class _Trial:
                 options=self._request.options,
                 float_layers=tuple(sorted(without)),
             )
-            run_job(jobs.ADAPT, request, self._workshop.limits)
+            run_job(jobs.ADAPT, request, self._artifacts.limits)
             source = str(Path(folder) / file_names.ONNX)
             options = self._request.options
             if len(without) == self._sites:  # INT8 as a flag wants a calibrator where no pair is
@@ -88,7 +90,7 @@ class _Trial:
                 self._request, source=source, folder=folder, lint=False, options=options
             )
             try:
-                built = run_job(jobs.BUILD, again, self._workshop.limits, self._python)
+                built = run_job(jobs.BUILD, again, self._artifacts.limits, self._python)
             except BuildError:
                 return False
         timing_cache.drop(built.timing_cache)

@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     """0 when all that could be checked is equal, 4 otherwise."""
     config = make_config(options)
     with reporting() as reporter:
-        workshop = bench.make_workshop(config, Cache(config.cache_root), reporter.say)
-        results = scales.check_all(workshop, reporter)
+        artifacts = bench.make_artifacts(config, Cache(config.cache_root), reporter.say)
+        results = scales.check_all(artifacts, reporter)
     if options.json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     else:

@@ -23,8 +23,8 @@ Unit = Literal["ms", "bytes", "Dice", "share", ""]
 _GRAVITY: tuple[Outcome, ...] = ("pass", "inconclusive", "unavailable", "failed", "regression")
 
 
-def gravest(outcomes: Iterable[Outcome]) -> Outcome:
-    """The outcome of a whole: of nothing at all it is failed, never pass.
+def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
+    """The worst outcome. Of no outcomes at all it is ``failed``, never ``pass``.
 
     A regression is a finding and outweighs a case that could not be measured.
     """

@@ -59,7 +59,7 @@ def brief(verdict: Verdict) -> str:
 
 
 def summary(record: GateRecord) -> str:
-    """How many cases have which outcome, the gravest first."""
+    """How many cases have which outcome, the worst first."""
     counts = {
         outcome: sum(case.outcome == outcome for case in record.cases)
         for outcome in reversed(_LATEST_FIRST)

@@ -18,7 +18,7 @@ from voxgate.artifacts.clean_build import disturbances
 from voxgate.artifacts.gpu_monitor import run_watched
 from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Announce, Workshop
+from voxgate.artifacts.run_artifacts import Announce, Artifacts
 from voxgate.config import RunConfig
 from voxgate.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, HarnessError, UnavailableError
 from voxgate.files import sha256_bytes
@@ -48,28 +48,28 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
     A case that fails does not stop the others; its row says why. Only an interruption ends the run.
     """
     started, start = datetime.now(UTC), time.monotonic()
-    workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
+    artifacts = make_artifacts(config, Cache(config.cache_root), reporter.say)
     with tempfile.TemporaryDirectory(prefix="voxgate-") as folder:
-        runs = _runs(config, workshop, Path(folder))
+        runs = _runs(config, artifacts, Path(folder))
         probes, inference_s = _measure_all(runs, config, reporter)
     results = results_of(runs)
     return RunRecord(
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=read_environment(config.thread_count, probes),
-        config=config.facts() | interpreter_facts(workshop),
+        config=config.facts() | interpreter_facts(artifacts),
         cases=results,
         ratios=ratios_of(results),
-        timing=timing_since(started, start, inference_s, workshop.cache),
+        timing=timing_since(started, start, inference_s, artifacts.cache),
         ledgers=ledgers_of(results),
     )
 
 
-def _runs(config: RunConfig, workshop: Workshop, folder: Path) -> list[CaseRun]:
+def _runs(config: RunConfig, artifacts: Artifacts, folder: Path) -> list[CaseRun]:
     """One a case; where surfaces are wanted, predictions are written into ``folder``."""
     wanted = config.surface_metrics
     return [
-        CaseRun(case, workshop, predictions=str(folder / f"{number}.npy") if wanted else "")
+        CaseRun(case, artifacts, predictions=str(folder / f"{number}.npy") if wanted else "")
         for number, case in enumerate(config.cases())
     ]
 
@@ -79,7 +79,7 @@ def _measure_all(
 ) -> tuple[dict[str, Probe | HarnessError], float]:
     """Engines first, then the launches of each model, then its surfaces, beside which nothing runs."""
     reporter.begin(len(runs) * (1 + config.launches + config.surface_metrics))
-    probes = probe_backends(runs[0].workshop, reporter)
+    probes = probe_backends(runs[0].artifacts, reporter)
     for run in runs:
         build(run, probes[run.case.backend])
         reporter.advance()
@@ -92,26 +92,26 @@ def _measure_all(
     return probes, inference_s
 
 
-def make_workshop(config: RunConfig, cache: Cache, announce: Announce) -> Workshop:
-    """A workshop whose workers have the configuration's limits.
+def make_artifacts(config: RunConfig, cache: Cache, announce: Announce) -> Artifacts:
+    """Artifacts whose workers have the configuration's limits.
 
     Raises:
         UsageError: an interpreter that the configuration names is no Python, or one that is too old.
     """
     limits = Limits(seconds=config.time_limit_s, memory_bytes=config.memory_limit_bytes)
-    workshop = Workshop(config=config, cache=cache, limits=limits, announce=announce)
+    artifacts = Artifacts(config=config, cache=cache, limits=limits, announce=announce)
     for backend, _ in config.pythons:
         with contextlib.suppress(UnavailableError):  # this backend's cases tell it
-            workshop.interpreter_for(backend)
-    return workshop
+            artifacts.interpreter_for(backend)
+    return artifacts
 
 
-def interpreter_facts(workshop: Workshop) -> dict[str, object]:
+def interpreter_facts(artifacts: Artifacts) -> dict[str, object]:
     """For a record: version and packages of each backend's own interpreter, where one was named."""
     found: dict[str, object] = {}
-    for backend, _ in workshop.config.pythons:
+    for backend, _ in artifacts.config.pythons:
         with contextlib.suppress(UnavailableError):
-            interpreter = workshop.interpreter_for(backend)
+            interpreter = artifacts.interpreter_for(backend)
             found[backend] = {"python": interpreter.version, "packages": interpreter.packages}
     return {"interpreters": found} if found else {}
 
@@ -148,24 +148,24 @@ def inspect_case(
     Raises:
         HarnessError: the case cannot be built or run.
     """
-    workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
-    backends.require(case.backend, case.precision, workshop.probe(case.backend))
-    path = engine_file or workshop.engine(case).path(file_names.ENGINE)
+    artifacts = make_artifacts(config, Cache(config.cache_root), reporter.say)
+    backends.require(case.backend, case.precision, artifacts.probe(case.backend))
+    path = engine_file or artifacts.engine(case).path(file_names.ENGINE)
     request = replace(
-        run_request(case, path, workshop, first=False),
+        run_request(case, path, artifacts, first=False),
         warmups=1, min_samples=1, max_samples=1, seconds=0.0, inspect=True,
     )  # fmt: skip
-    python = workshop.interpreter_for(case.backend).path
-    return _graph(case, workshop), run_job(jobs.RUN, request, workshop.limits, python).layers
+    python = artifacts.interpreter_for(case.backend).path
+    return _graph(case, artifacts), run_job(jobs.RUN, request, artifacts.limits, python).layers
 
 
-def probe_backends(workshop: Workshop, reporter: Reporter) -> dict[str, Probe | HarnessError]:
+def probe_backends(artifacts: Artifacts, reporter: Reporter) -> dict[str, Probe | HarnessError]:
     """What each backend says of itself, or how it failed to."""
     probes: dict[str, Probe | HarnessError] = {}
-    for name in workshop.config.backends:
+    for name in artifacts.config.backends:
         reporter.say(f"looking for {backends.get(name).title}")
         try:
-            probes[name] = workshop.probe(name)
+            probes[name] = artifacts.probe(name)
         except HarnessError as error:
             probes[name] = error  # broken, which is not the same as missing
     return probes
@@ -179,8 +179,8 @@ def build(run: CaseRun, probe: Probe | HarnessError) -> None:
     run.accelerator = probe.accelerator
     try:
         backends.require(run.case.backend, run.case.precision, probe)
-        run.workshop.patches()
-        run.engine = run.workshop.engine(run.case)
+        run.artifacts.patches()
+        run.engine = run.artifacts.engine(run.case)
     except HarnessError as error:
         run.error = error
 
@@ -191,7 +191,7 @@ def measure(runs: Sequence[CaseRun], reporter: Reporter, launches: int | None = 
     Interleaving keeps a slow minute of the host from falling on one precision alone. ``launches``
     are the configuration's, or more that follow them.
     """
-    launches = launches or runs[0].workshop.config.launches
+    launches = launches or runs[0].artifacts.config.launches
     orders = [result.launch.order for run in runs for result in run.launches]
     order, inference_s = max(orders, default=-1) + 1, 0.0
     for number in range(launches):
@@ -208,9 +208,9 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     assert run.engine is not None
     try:
         path = run.engine.path(file_names.ENGINE)
-        request = run_request(run.case, path, run.workshop, first=first)
+        request = run_request(run.case, path, run.artifacts, first=first)
         request = replace(request, predictions=run.predictions if first else "")
-        result = _run(request, run.workshop, run.accelerator)
+        result = _run(request, run.artifacts, run.accelerator)
     except HarnessError as error:
         run.error = error
         return 0.0
@@ -218,9 +218,9 @@ def _launch(run: CaseRun, order: int, *, first: bool) -> float:
     return result.inference_s
 
 
-def _run(request: RunRequest, workshop: Workshop, accelerator: str) -> RunResult:
+def _run(request: RunRequest, artifacts: Artifacts, accelerator: str) -> RunResult:
     """One launch, its GPU watched where it has one; nothing runs beside a launch on the CPU."""
-    limits, python = workshop.limits, workshop.interpreter_for(request.backend).path
+    limits, python = artifacts.limits, artifacts.interpreter_for(request.backend).path
     if not accelerator:
         return run_job(jobs.RUN, request, limits, python)
     result, watch = run_watched(
@@ -229,12 +229,12 @@ def _run(request: RunRequest, workshop: Workshop, accelerator: str) -> RunResult
     return watch.complete(result)
 
 
-def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) -> RunRequest:
+def run_request(case: CaseId, engine: Path, artifacts: Artifacts, *, first: bool) -> RunRequest:
     """One launch; the first one of a case also lists its layers, and evaluates where labels fit."""
-    config, patches = workshop.config, workshop.patches()
+    config, patches = artifacts.config, artifacts.patches()
     return RunRequest(
         backend=case.backend,
-        options=workshop.options(case),
+        options=artifacts.options(case),
         engine=str(engine),
         images=str(patches.path(file_names.EVALUATION_IMAGES)),
         labels=str(patches.path(file_names.EVALUATION_LABELS)),
@@ -252,7 +252,7 @@ def run_request(case: CaseId, engine: Path, workshop: Workshop, *, first: bool) 
 
 def results_of(runs: Sequence[CaseRun]) -> tuple[CaseResult, ...]:
     """The rows, each checked for the arithmetic that its precision promises."""
-    return check_rows([_result(run) for run in runs], [run.workshop for run in runs])
+    return check_rows([_result(run) for run in runs], [run.artifacts for run in runs])
 
 
 def _result(run: CaseRun) -> CaseResult:
@@ -273,10 +273,10 @@ def _result(run: CaseRun) -> CaseResult:
         return row
     built = run.engine.result
     row = replace(
-        _with_network(row, run.workshop),
+        _with_network(row, run.artifacts),
         engine_bytes=built.engine_bytes,
         engine_sha256=built.engine_sha256,
-        source_sha256=sha256_bytes(source_of(run.workshop, run.case)[1].encode()),
+        source_sha256=sha256_bytes(source_of(run.artifacts, run.case)[1].encode()),
         engine_key=run.engine.key,
         build_s=built.build_s,
         build_warnings=built.warnings,
@@ -285,7 +285,7 @@ def _result(run: CaseRun) -> CaseResult:
     )
     if not run.launches:
         return row
-    row = _with_measurements(row, run.launches, run.workshop)
+    row = _with_measurements(row, run.launches, run.artifacts)
     return _judged(replace(row, surfaces=run.surfaces))
 
 
@@ -301,58 +301,60 @@ def _judged(row: CaseResult) -> CaseResult:
     return replace(row, status="inconclusive", reason="; ".join(found))
 
 
-def _with_network(row: CaseResult, workshop: Workshop) -> CaseResult:
+def _with_network(row: CaseResult, artifacts: Artifacts) -> CaseResult:
     """Facts of what the engine was built from; every stage before it is done by now."""
     kind = backends.get(row.backend).sources[row.precision]
-    row = replace(row, classes=workshop.config.class_count(row.model))
+    row = replace(row, classes=artifacts.config.class_count(row.model))
     if kind == "spec":
         # The spec's count is at three classes: near a task's, not the paper's.
-        near = workshop.config.classes == "task"
+        near = artifacts.config.classes == "task"
         return replace(row, parameters=models.get(row.model).parameters if near else None)
-    weights = workshop.weights(row.model).result
+    weights = artifacts.weights(row.model).result
     row = replace(row, parameters=weights.parameters, weights_sha256=weights.sha256)
     if kind == "weights":
         return row
-    graph = workshop.onnx(row.model).result
+    graph = artifacts.onnx(row.model).result
     row = replace(row, onnx_bytes=graph.onnx_bytes, export_relative_error=graph.max_relative_error)
-    return replace(row, calibration=_calibration(row, workshop)) if kind == "quantized" else row
+    return replace(row, calibration=_calibration(row, artifacts)) if kind == "quantized" else row
 
 
-def _calibration(row: CaseResult, workshop: Workshop) -> Calibration:
-    quantizer = workshop.quantizer(row.backend, row.precision)
-    patches = workshop.calibration().result.patches
+def _calibration(row: CaseResult, artifacts: Artifacts) -> Calibration:
+    quantizer = artifacts.quantizer(row.backend, row.precision)
+    patches = artifacts.calibration().result.patches
     return Calibration(
-        method=workshop.method(quantizer),
+        method=artifacts.method(quantizer),
         quantizer=quantizer.name,
         cases=tuple(sorted({patch.case for patch in patches})),
         patches=patches,
         sha256=sha256_bytes("".join(patch.sha256 for patch in patches).encode()),
-        source=workshop.config.calibration_source,
-        seed=workshop.config.drawn_by,
+        source=artifacts.config.calibration_source,
+        seed=artifacts.config.drawn_by,
     )
 
 
-def _with_measurements(row: CaseResult, results: list[RunResult], workshop: Workshop) -> CaseResult:
+def _with_measurements(
+    row: CaseResult, results: list[RunResult], artifacts: Artifacts
+) -> CaseResult:
     layers = results[0].layers or ()
-    graph = _graph(row.case, workshop)
+    graph = _graph(row.case, artifacts)
     launches = tuple(result.launch for result in results)
     dice = results[0].dice
     return replace(
-        with_times(row, launches, replayed=workshop.config.cuda_graph),
+        with_times(row, launches, replayed=artifacts.config.cuda_graph),
         memory_bytes=_largest([r.gpu_memory if r.phases else r.memory for r in results]),
         host_memory_bytes=_largest([r.memory if r.phases else None for r in results]),
         gpu=tuple(result.gpu for result in results if result.gpu is not None),
         device_memory_bytes=results[0].device_memory_bytes,
-        dice=replace(dice, subjects=_subjects(workshop)) if dice else None,
+        dice=replace(dice, subjects=_subjects(artifacts)) if dice else None,
         layers=layers,
         kernels_sha256=results[0].kernels_sha256,
         int8_coverage=measure_coverage(graph, layers) if graph and layers else None,
     )
 
 
-def _subjects(workshop: Workshop) -> dict[str, str]:
+def _subjects(artifacts: Artifacts) -> dict[str, str]:
     """The subject of each evaluation patch."""
-    return {patch.name: patch.case for patch in workshop.patches().result.evaluation}
+    return {patch.name: patch.case for patch in artifacts.patches().result.evaluation}
 
 
 def _largest(memories: Sequence[Memory | None]) -> Memory | None:
@@ -361,11 +363,11 @@ def _largest(memories: Sequence[Memory | None]) -> Memory | None:
     return max(found, key=lambda m: (m.scope != "device-gpu", m.delta), default=None)
 
 
-def _graph(case: CaseId, workshop: Workshop) -> GraphFacts | None:
+def _graph(case: CaseId, artifacts: Artifacts) -> GraphFacts | None:
     """The denominator of int8 coverage; None for a backend that is not built from a graph."""
     spec = backends.get(case.backend)
     if spec.sources[case.precision] in {"onnx", "quantized"}:
-        return workshop.onnx(case.model).result.graph
+        return artifacts.onnx(case.model).result.graph
     return spec.graph
 
 
@@ -374,7 +376,7 @@ def compare_surfaces(runs: Sequence[CaseRun], reporter: Reporter) -> None:
     for run in runs:
         if run.alive and run.launches:
             try:
-                run.surfaces = measure_surfaces(run.case, Path(run.predictions), run.workshop)
+                run.surfaces = measure_surfaces(run.case, Path(run.predictions), run.artifacts)
             except HarnessError as error:
                 run.error = error
         reporter.advance()

@@ -16,7 +16,7 @@ from voxgate import __version__, backends, quantizers
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.backends import BackendSpec
 from voxgate.config import RunConfig
 from voxgate.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UsageError, by_name
@@ -28,7 +28,7 @@ from voxgate.records.runtime import Probe
 from voxgate.records.study import StudyPoint, StudyRecord
 from voxgate.runs.bench import (
     build,
-    make_workshop,
+    make_artifacts,
     measure,
     probe_backends,
     results_of,
@@ -86,7 +86,7 @@ class Grid:
         return tuple(found)
 
 
-Measure = Callable[[CaseId, Workshop, Probe | HarnessError, Reporter], CaseResult]
+Measure = Callable[[CaseId, Artifacts, Probe | HarnessError, Reporter], CaseResult]
 
 
 def run_study(
@@ -102,12 +102,12 @@ def run_study(
     (model,), (backend,) = config.models, config.backends
     cache = Cache(config.cache_root)
     reporter.begin(len(choices) + 1)
-    probe = probe_backends(make_workshop(config, cache, reporter.say), reporter)[backend]
+    probe = probe_backends(make_artifacts(config, cache, reporter.say), reporter)[backend]
 
     def row(settings: RunConfig, precision: Precision, title: str) -> CaseResult:
         reporter.say(title)
         case = CaseId(model=model, task=config.task, backend=backend, precision=precision)
-        found = of(case, make_workshop(settings, cache, reporter.say), probe, reporter)
+        found = of(case, make_artifacts(settings, cache, reporter.say), probe, reporter)
         reporter.advance()
         return found
 
@@ -211,10 +211,10 @@ def precision_of(spec: BackendSpec) -> Precision:
 
 
 def measure_cached(
-    case: CaseId, workshop: Workshop, probe: Probe | HarnessError, reporter: Reporter
+    case: CaseId, artifacts: Artifacts, probe: Probe | HarnessError, reporter: Reporter
 ) -> CaseResult:
     """The row of a case from the cache, or measured; a failed one says why and is not kept."""
-    run = CaseRun(case, workshop)
+    run = CaseRun(case, artifacts)
     build(run, probe)
     if run.engine is None:
         return results_of([run])[0]
@@ -223,9 +223,9 @@ def measure_cached(
     inputs: dict[str, object] = {
         "case": str(case),
         "engine": [run.engine.key, run.engine.digest],
-        "patches": workshop.patches().digest,
-        "calibration": workshop.calibration().digest if quantized else "",
-        "config": workshop.config.facts(),
+        "patches": artifacts.patches().digest,
+        "calibration": artifacts.calibration().digest if quantized else "",
+        "config": artifacts.config.facts(),
         "code": source_fingerprint("stages", "runs/bench.py", *spec.files),
     }
 
@@ -237,7 +237,7 @@ def measure_cached(
         return row
 
     try:
-        return workshop.cache.get_or_make("study", inputs, CaseResult, make).result
+        return artifacts.cache.get_or_make("study", inputs, CaseResult, make).result
     except HarnessError as error:
         run.error = error
         return _without_times(results_of([run])[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from voxgate.artifacts.cache import Artifact
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.errors import HarnessError
 from voxgate.records.case import CaseId
 from voxgate.records.dice import Surfaces
@@ -21,7 +21,7 @@ class CaseRun:
     """
 
     case: CaseId
-    workshop: Workshop
+    artifacts: Artifacts
     title: str = ""
     accelerator: str = ""
     predictions: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from voxgate import backends
 from voxgate.artifacts.adapted_graphs import adapted
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.metrics.certificate import Rivals, certify, refuse_float, refuse_int8
 from voxgate.metrics.dice_lost import dice_lost
 from voxgate.metrics.expectations import required_int8_macs
@@ -23,17 +23,17 @@ from voxgate.records.run import CaseResult
 _MEASURED = {"ok", "inconclusive"}
 
 
-def check_rows(rows: Sequence[CaseResult], workshops: Sequence[Workshop]) -> tuple[CaseResult, ...]:
-    """Each row with its certificate, or failed; ``workshops`` made their engines, in the same order.
+def check_rows(rows: Sequence[CaseResult], made_by: Sequence[Artifacts]) -> tuple[CaseResult, ...]:
+    """Each row with its certificate, or failed; ``made_by`` made their engines, in the same order.
 
     References come first: one that computes in int8 is none.
     """
     honest = [_without_int8(row) for row in rows]
     return tuple(
-        _certified(row, honest, workshop)
+        _certified(row, honest, artifacts)
         if row.precision in INT8_PRECISIONS and row.status in _MEASURED
         else row
-        for row, workshop in zip(honest, workshops, strict=True)
+        for row, artifacts in zip(honest, made_by, strict=True)
     )
 
 
@@ -42,13 +42,13 @@ def _without_int8(row: CaseResult) -> CaseResult:
     return row if promised or row.status not in _MEASURED else refuse_int8(row)
 
 
-def _certified(row: CaseResult, rows: Sequence[CaseResult], workshop: Workshop) -> CaseResult:
+def _certified(row: CaseResult, rows: Sequence[CaseResult], artifacts: Artifacts) -> CaseResult:
     certificate = certify(
         row,
         required_int8_macs=required_int8_macs(row.backend, row.model),
-        quantize_nodes=_quantize_nodes(row.case, workshop),
+        quantize_nodes=_quantize_nodes(row.case, artifacts),
         rivals=_rivals(row, rows),
-        quantized_macs=_quantized_macs(row.case, workshop),
+        quantized_macs=_quantized_macs(row.case, artifacts),
     )
     return refuse_float(row, certificate)
 
@@ -81,18 +81,18 @@ def _unmeasured(
     return tuple(precision for precision in defaults if precision in floats)
 
 
-def _quantized_macs(case: CaseId, workshop: Workshop) -> float | None:
+def _quantized_macs(case: CaseId, artifacts: Artifacts) -> float | None:
     """The most that an engine of a case's graph can compute in int8."""
     if backends.get(case.backend).sources[case.precision] != "quantized":
         return None
-    made = adapted(workshop, case)
+    made = adapted(artifacts, case)
     if made is not None:
         return made.result.quantized_macs
-    return workshop.quantized(case.model, case.backend, case.precision).result.quantized_macs
+    return artifacts.quantized(case.model, case.backend, case.precision).result.quantized_macs
 
 
-def _quantize_nodes(case: CaseId, workshop: Workshop) -> int:
+def _quantize_nodes(case: CaseId, artifacts: Artifacts) -> int:
     spec = backends.get(case.backend)
     if spec.sources[case.precision] == "quantized":
-        return workshop.quantized(case.model, case.backend, case.precision).result.quantize_nodes
+        return artifacts.quantized(case.model, case.backend, case.precision).result.quantize_nodes
     return len(spec.graph.nodes) if spec.graph else 0

@@ -25,7 +25,7 @@ from voxgate.records.file import SCHEMA_VERSION
 from voxgate.records.run import CaseResult, RunRecord
 from voxgate.records.runtime import Probe
 from voxgate.records.sensitivity import Budget, BudgetOutcome, Confirmation, LayerLoss
-from voxgate.runs.bench import build, make_workshop, measure, results_of, timing_since
+from voxgate.runs.bench import build, make_artifacts, measure, results_of, timing_since
 from voxgate.runs.case_run import CaseRun
 from voxgate.runs.ranking import FLOOR, Found, differences, search
 from voxgate.runs.variants import PartlyQuantized
@@ -45,7 +45,7 @@ def find_budget(
         HarnessError: a network with some layers in float cannot be built, run or quantized.
     """
     found = _search(network, layers, margin, precision, reporter)
-    config = network.workshop.config
+    config = network.artifacts.config
     if found.layers is None:
         return _budget(found, margin, "unreachable", config, precision, None, layers)
     confirmation = confirm(network, found.layers, precision, probe, reporter)
@@ -93,13 +93,13 @@ def confirm(
         HarnessError: one of them cannot be built or run.
     """
     started, start = datetime.now(UTC), time.monotonic()
-    shop = network.workshop
-    plain = replace(shop.config, precisions=("fp32", precision))
+    artifacts = network.artifacts
+    plain = replace(artifacts.config, precisions=("fp32", precision))
     chosen = replace(plain, float_layers=tuple(layers)).check()
-    fp32, quantized = (CaseRun(case, shop) for case in plain.cases())
+    fp32, quantized = (CaseRun(case, artifacts) for case in plain.cases())
     kept = quantized
     if layers:
-        own = make_workshop(chosen, shop.cache, shop.announce)
+        own = make_artifacts(chosen, artifacts.cache, artifacts.announce)
         kept = CaseRun(quantized.case, own, title=f"{quantized.case} with layers in float")
     runs = list({id(run): run for run in (fp32, quantized, kept)}.values())
     reporter.begin(len(runs) * (1 + plain.launches))
@@ -111,7 +111,7 @@ def confirm(
     for run in runs:
         if run.error is not None:
             raise run.error
-    timing = timing_since(started, start, inference_s, shop.cache)
+    timing = timing_since(started, start, inference_s, artifacts.cache)
     without, with_layers = (
         RunRecord(
             schema_version=SCHEMA_VERSION,

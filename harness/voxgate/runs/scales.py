@@ -12,7 +12,7 @@ from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.launcher import run_job
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.config import RunConfig
 from voxgate.errors import EXIT_FAILED, EXIT_PASS, HarnessError, UsageError
 from voxgate.machine.environment import versions
@@ -59,15 +59,15 @@ def quantizing_backends(config: RunConfig) -> tuple[str, ...]:
     return tuple(by_quantizer.values())
 
 
-def check_all(workshop: Workshop, reporter: Reporter) -> tuple[GraphScales, ...]:
+def check_all(artifacts: Artifacts, reporter: Reporter) -> tuple[GraphScales, ...]:
     """Every selected model with every quantizer; one that fails does not stop the others."""
-    config = workshop.config
+    config = artifacts.config
     chosen = quantizing_backends(config)
     reporter.begin(len(config.models) * len(chosen))
     found = []
     for model in config.models:
         for backend in chosen:
-            found.append(check_graph(workshop, model, backend))
+            found.append(check_graph(artifacts, model, backend))
             reporter.advance()
     return tuple(found)
 
@@ -77,21 +77,21 @@ def exit_code(results: tuple[GraphScales, ...]) -> int:
     return EXIT_PASS if results and all(result.passed for result in results) else EXIT_FAILED
 
 
-def check_graph(workshop: Workshop, model: str, backend: str) -> GraphScales:
+def check_graph(artifacts: Artifacts, model: str, backend: str) -> GraphScales:
     """The scales of the graph that a backend builds a model from."""
-    quantizer = workshop.quantizer(backend)
-    method = workshop.method(quantizer)
+    quantizer = artifacts.quantizer(backend)
+    method = artifacts.method(quantizer)
     try:
-        found = _checked(workshop, model, backend).result
+        found = _checked(artifacts, model, backend).result
     except HarnessError as error:
         return GraphScales(model=model, quantizer=quantizer.name, method=method, error=str(error))
     return GraphScales(model=model, quantizer=quantizer.name, method=method, found=found)
 
 
-def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedScales]:
-    quantizer = workshop.quantizer(backend)
-    method = workshop.method(quantizer)
-    graph, measured = workshop.quantized(model, backend), ranges(workshop, model)
+def _checked(artifacts: Artifacts, model: str, backend: str) -> Artifact[CheckedScales]:
+    quantizer = artifacts.quantizer(backend)
+    method = artifacts.method(quantizer)
+    graph, measured = artifacts.quantized(model, backend), ranges(artifacts, model)
     inputs: dict[str, object] = {
         "graph": graph.digest,
         "ranges": measured.digest,
@@ -106,7 +106,9 @@ def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedSc
 
     def make(folder: Path) -> CheckedScales:
         del folder  # the result is all there is
-        workshop.announce(f"comparing the scales of {model} by {quantizer.title} with the formulas")
+        artifacts.announce(
+            f"comparing the scales of {model} by {quantizer.title} with the formulas"
+        )
         request = ScalesRequest(
             graph=str(graph.path(graph.result.file)),
             format=graph.result.format,
@@ -114,6 +116,6 @@ def _checked(workshop: Workshop, model: str, backend: str) -> Artifact[CheckedSc
             method=method,
             ranges=str(measured.path(file_names.RANGES)),
         )
-        return run_job(jobs.SCALES, request, workshop.limits)
+        return run_job(jobs.SCALES, request, artifacts.limits)
 
-    return workshop.cache.get_or_make("scales", inputs, CheckedScales, make)
+    return artifacts.cache.get_or_make("scales", inputs, CheckedScales, make)

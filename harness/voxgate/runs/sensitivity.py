@@ -31,7 +31,7 @@ from voxgate.records.sensitivity import (
     SensitivityRecord,
     Whole,
 )
-from voxgate.runs.bench import make_workshop, timing_since
+from voxgate.runs.bench import make_artifacts, timing_since
 from voxgate.runs.layer_budget import find_budget
 from voxgate.runs.ranking import FLOOR, agreement, decibels, differences
 from voxgate.runs.variants import PartlyQuantized
@@ -131,19 +131,19 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
     if config.pythons:
         msg = "graphs are edited where they are run, which only VoxGate's own interpreter can"
         raise UsageError(msg)
-    workshop = make_workshop(config, Cache(config.cache_root), reporter.say)
+    artifacts = make_artifacts(config, Cache(config.cache_root), reporter.say)
     reporter.say(f"looking for {backends.get(backend).title}")
-    probe = workshop.probe(backend)
+    probe = artifacts.probe(backend)
     alone_in, rest_in = precisions(backend, probe, rules)
-    network = PartlyQuantized(workshop, model, backend, most=rules.patches)
+    network = PartlyQuantized(artifacts, model, backend, most=rules.patches)
     ranking = _Ranking(network, rules, alone_in, rest_in, reporter)
     layers, between = ranking.measure()
     layers = ranked(layers)
     budget = None
     if rules.budget is not None:
         budget = find_budget(network, layers, rules.budget, rest_in, probe, reporter)
-    quantizer = workshop.quantizer(backend)
-    timing = timing_since(started, start, network.meter.inference_s, workshop.cache)
+    quantizer = artifacts.quantizer(backend)
+    timing = timing_since(started, start, network.meter.inference_s, artifacts.cache)
     return SensitivityRecord(
         kind="sensitivity",
         schema_version=SCHEMA_VERSION,
@@ -154,7 +154,7 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
         task=config.task,
         backend=backend,
         quantizer=quantizer.name,
-        calibration_method=workshop.method(quantizer),
+        calibration_method=artifacts.method(quantizer),
         proxy=rules.proxy,
         alone_in=alone_in,
         rest_in=rest_in,

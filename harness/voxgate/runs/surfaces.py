@@ -8,7 +8,7 @@ from voxgate import datasets
 from voxgate.artifacts import jobs
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.launcher import run_job
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.files import sha256_file
 from voxgate.machine.environment import versions
 from voxgate.records.case import CaseId
@@ -19,7 +19,7 @@ from voxgate.stages.requests import SurfaceRequest
 _PACKAGES = ("monai", "torch", "numpy", "scipy")
 
 
-def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Surfaces:
+def measure_surfaces(case: CaseId, predictions: Path, artifacts: Artifacts) -> Surfaces:
     """The surfaces of the predicted labels in an .npy file, (N, D, H, W), against the task's.
 
     The key is what was predicted, not who predicted it: engines that agree share a result, and one
@@ -30,7 +30,7 @@ def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Sur
     Raises:
         HarnessError: the worker was lost.
     """
-    config, patches, dataset = workshop.config, workshop.patches(), datasets.get(case.task)
+    config, patches, dataset = artifacts.config, artifacts.patches(), datasets.get(case.task)
     inputs: dict[str, object] = {
         "predictions": sha256_file(predictions),
         "patches": patches.digest,
@@ -43,7 +43,7 @@ def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Sur
 
     def make(folder: Path) -> Surfaces:
         del folder  # the result is all there is
-        workshop.announce(f"comparing the surfaces that {case} predicts with the labels")
+        artifacts.announce(f"comparing the surfaces that {case} predicts with the labels")
         request = SurfaceRequest(
             predictions=str(predictions),
             labels=str(patches.path(file_names.EVALUATION_LABELS)),
@@ -52,6 +52,6 @@ def measure_surfaces(case: CaseId, predictions: Path, workshop: Workshop) -> Sur
             spacing_mm=dataset.spacing_mm,
             tolerance_mm=config.surface_tolerance_mm,
         )
-        return run_job(jobs.SURFACE, request, workshop.limits)
+        return run_job(jobs.SURFACE, request, artifacts.limits)
 
-    return workshop.cache.get_or_make("surfaces", inputs, Surfaces, make).result
+    return artifacts.cache.get_or_make("surfaces", inputs, Surfaces, make).result

@@ -15,7 +15,7 @@ from voxgate.artifacts import jobs
 from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.fingerprint import source_fingerprint
 from voxgate.artifacts.launcher import run_job
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.errors import HarnessError, QuantizationError
 from voxgate.machine.environment import cpu_model, isa_flags, versions
 from voxgate.quantization.editor import Dissected, Edit, Graphs
@@ -73,7 +73,7 @@ class Meter:
 class PartlyQuantized:
     """One network on one backend, quantized in part. ``most`` patches are used, 0 means all."""
 
-    workshop: Workshop
+    artifacts: Artifacts
     model: str
     backend: str
     most: int = 0
@@ -83,8 +83,8 @@ class PartlyQuantized:
         """Make what all variants rest on: patches with labels, both graphs, FP32's logits."""
         self.labelled = self._labelled()
         self.patches = self.labelled.result.patches[: self.most or None]
-        self._onnx = self.workshop.onnx(self.model)
-        self._quantized = self.workshop.quantized(self.model, self.backend)
+        self._onnx = self.artifacts.onnx(self.model)
+        self._quantized = self.artifacts.quantized(self.model, self.backend)
         self.graphs = Graphs(
             format=self._quantized.result.format,
             onnx=str(self._onnx.path(file_names.ONNX)),
@@ -104,7 +104,7 @@ class PartlyQuantized:
         Raises:
             QuantizationError: no layer has one, or some are of no part that can be measured.
         """
-        limits = self.workshop.limits
+        limits = self.artifacts.limits
         found = run_job(jobs.DISSECT, DissectRequest(graphs=self.graphs), limits)
         if not any(found.layers.values()):
             msg = f"no layer of {self.model} is quantized, so none can be ranked"
@@ -137,7 +137,7 @@ class PartlyQuantized:
             raise type(error)(msg) from error
 
     def _labelled(self) -> Artifact[Labelled]:
-        task = datasets.get(self.workshop.config.task)
+        task = datasets.get(self.artifacts.config.task)
         inputs: dict[str, object] = {
             "task": task.name,
             "code": source_fingerprint("stages/labelled.py"),
@@ -145,23 +145,23 @@ class PartlyQuantized:
         }
 
         def make(folder: Path) -> Labelled:
-            self.workshop.announce(f"writing the labelled calibration patches of {task.name}")
+            self.artifacts.announce(f"writing the labelled calibration patches of {task.name}")
             request = LabelledRequest(task=task.name, folder=str(folder))
-            return run_job(jobs.LABEL, request, self.workshop.limits)
+            return run_job(jobs.LABEL, request, self.artifacts.limits)
 
-        return self.workshop.cache.get_or_make("labelled", inputs, Labelled, make)
+        return self.artifacts.cache.get_or_make("labelled", inputs, Labelled, make)
 
     def _fp32(self) -> Artifact[Variant]:
-        self.workshop.announce(f"running {self.model} in fp32 for the logits to compare with")
+        self.artifacts.announce(f"running {self.model} in fp32 for the logits to compare with")
         return self._made(self._request("fp32", Edit(onto="float")), "")
 
     def _request(self, precision: Precision, edit: Edit) -> VariantRequest:
         """One variant on all patches."""
-        config = self.workshop.config
+        config = self.artifacts.config
         case = CaseId(model=self.model, task=config.task, backend=self.backend, precision=precision)
         return VariantRequest(
             backend=self.backend,
-            options=self.workshop.options(case),
+            options=self.artifacts.options(case),
             graphs=self.graphs,
             edit=edit,
             images=str(self.labelled.path(file_names.CALIBRATION_IMAGES)),
@@ -194,9 +194,9 @@ class PartlyQuantized:
         def make(folder: Path) -> Variant:
             logits = "" if reference else str(folder / file_names.LOGITS)
             asked = replace(request, logits=logits)
-            return run_job(jobs.VARIANT, asked, self.workshop.limits)
+            return run_job(jobs.VARIANT, asked, self.artifacts.limits)
 
         start = time.monotonic()
-        found = self.workshop.cache.get_or_make("sensitivity", inputs, Variant, make)
+        found = self.artifacts.cache.get_or_make("sensitivity", inputs, Variant, make)
         self.meter.count(found, time.monotonic() - start)
         return found

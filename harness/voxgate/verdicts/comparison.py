@@ -1,7 +1,7 @@
 """Two runs side by side: verdicts of the rules that fit, and what cannot be said. Pure.
 
-A comparison is of two runs that alternated launches (`alternating`), or of two records of whatever
-hours and hosts (`stored`), whose times can raise a suspicion and confirm nothing.
+A comparison is of two runs that alternated launches (`voxgate.verdicts.interpreters`), or of two records of whatever
+hours and hosts (`voxgate.verdicts.stored_records`), whose times can raise a suspicion and confirm nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from voxgate.datasets.subjects import subjects_of
 from voxgate.metrics.dice import dice_scores
 from voxgate.records.case import CaseId
 from voxgate.records.run import CaseResult, Environment, RunRecord
-from voxgate.records.verdicts import CaseComparison, LayerChange, Outcome, Verdict, gravest
+from voxgate.records.verdicts import CaseComparison, LayerChange, Outcome, Verdict, worst_outcome
 from voxgate.verdicts.alternating import judge_alternating
 from voxgate.verdicts.dice import judge_dice
 from voxgate.verdicts.layers import Side, Times, layer_changes
@@ -135,7 +135,7 @@ def _compare(
         verdicts = []  # of a side that was not measured there is none
     return replace(
         _failed(before, reason),
-        outcome=gravest([*(v.outcome for v in verdicts), *_failures(before, after)]),
+        outcome=worst_outcome([*(v.outcome for v in verdicts), *_failures(before, after)]),
         verdicts=tuple(verdicts),
         build_s=(before.build_s, after.build_s),
         agreement=evidence.agreement,

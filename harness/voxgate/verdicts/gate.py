@@ -1,9 +1,9 @@
-"""A gate: one run, judged case by case against what was accepted. Composes; the rules are in `gate`.
+"""A gate: one run, judged case by case against what was accepted. Composes; the rules are in `voxgate.verdicts.rules`.
 
 What decides about time depends on the engine's file. If it is the accepted one, byte for byte, under
 an equal identity, it cannot have become slower, and what the clock says is the host's hour. TensorRT
 makes other bytes of one graph with every build: where the inspector lists the same kernels, on the same
-weights, it is as if the file were the same. If it is another engine it is always a suspect, however fast it looks: stored samples of another hour acquit as
+weights, it is as if the file were the same. If it is another engine it is always timed again, however fast it looks: stored samples of another hour acquit as
 wrongly as they convict. Then the accepted engine and the new one are timed in turn in one process.
 """
 
@@ -26,7 +26,14 @@ from voxgate.records.case import CaseId
 from voxgate.records.file import SCHEMA_VERSION
 from voxgate.records.measurement import PairedLaunch
 from voxgate.records.run import CaseResult, RunRecord
-from voxgate.records.verdicts import CaseVerdicts, GateRecord, Outcome, SelfTest, Verdict, gravest
+from voxgate.records.verdicts import (
+    CaseVerdicts,
+    GateRecord,
+    Outcome,
+    SelfTest,
+    Verdict,
+    worst_outcome,
+)
 from voxgate.runs import bench
 from voxgate.verdicts import baseline, dice
 from voxgate.verdicts import rules as gate
@@ -43,7 +50,7 @@ _NO_ENGINE = "restore the cache of the run that accepted it, or accept anew with
 
 
 @dataclass
-class _Suspect:
+class _ChangedEngine:
     """A case whose engine is not the accepted file, while it is being judged."""
 
     row: CaseResult
@@ -75,15 +82,15 @@ def check_baselines(rules: GateConfig) -> None:
 
 
 def judge(run: RunRecord, config: RunConfig, rules: GateConfig, reporter: Reporter) -> GateRecord:
-    """The verdicts on a run; suspects are timed again, beside the accepted engine.
+    """The verdicts on a run; changed engines are timed again, beside the accepted one.
 
     Raises:
         ArtifactError: a baseline file is damaged.
     """
     started, start = datetime.now(UTC), time.monotonic()
     cache = Cache(config.cache_root)
-    workshop = bench.make_workshop(config, cache, reporter.say)
-    pairing = Pairing(workshop, reporter)
+    artifacts = bench.make_artifacts(config, cache, reporter.say)
+    pairing = Pairing(artifacts, reporter)
     cases = _Judge(run, pairing, config.cache_root, rules).cases()
     return GateRecord(
         kind="gate",
@@ -97,7 +104,7 @@ def judge(run: RunRecord, config: RunConfig, rules: GateConfig, reporter: Report
             "memory": gate.MEMORY_TOLERANCE,
             "dice": rules.dice_margin,
         },
-        outcome=gravest(case.outcome for case in cases),
+        outcome=worst_outcome(case.outcome for case in cases),
         cases=cases,
         run=run,
         timing=bench.timing_since(started, start, pairing.inference_s, cache),
@@ -127,7 +134,9 @@ def self_test_run(
     run: RunRecord, config: RunConfig, reporter: Reporter
 ) -> dict[CaseId, SelfTest | HarnessError]:
     """A fresh self-test of every measured case's engine: which tolerance this host supports."""
-    pairing = Pairing(bench.make_workshop(config, Cache(config.cache_root), reporter.say), reporter)
+    pairing = Pairing(
+        bench.make_artifacts(config, Cache(config.cache_root), reporter.say), reporter
+    )
     found: dict[CaseId, SelfTest | HarnessError] = {}
     for row in run.cases:
         if row.engine_sha256 is None or row.status not in {"ok", "inconclusive"}:
@@ -157,23 +166,27 @@ class _Judge:
 
     def cases(self) -> tuple[CaseVerdicts, ...]:
         """All verdicts; reds of the clock are confirmed last, a while after they were found."""
-        found: list[CaseVerdicts | _Suspect] = [self._first_look(row) for row in self._run.cases]
-        suspects = [entry for entry in found if isinstance(entry, _Suspect)]
+        found: list[CaseVerdicts | _ChangedEngine] = [
+            self._first_look(row) for row in self._run.cases
+        ]
+        changed_engines = [entry for entry in found if isinstance(entry, _ChangedEngine)]
         failed: dict[int, HarnessError] = {}
         for step in (self._examine, self._confirm):
-            for suspect in suspects:
+            for changed in changed_engines:
                 try:
-                    if id(suspect) not in failed:
-                        step(suspect)
+                    if id(changed) not in failed:
+                        step(changed)
                 except HarnessError as error:
-                    failed[id(suspect)] = error
+                    failed[id(changed)] = error
         return tuple(
-            self._sentence(entry, failed.get(id(entry))) if isinstance(entry, _Suspect) else entry
+            self._case_verdicts(entry, failed.get(id(entry)))
+            if isinstance(entry, _ChangedEngine)
+            else entry
             for entry in found
         )
 
-    def _first_look(self, row: CaseResult) -> CaseVerdicts | _Suspect:
-        """The verdict on a row that needs no further launch, or a suspect."""
+    def _first_look(self, row: CaseResult) -> CaseVerdicts | _ChangedEngine:
+        """The verdict on a row that needs no further launch, or a changed engine."""
         if row.status == "failed":
             return _unjudged(row, "failed", row.error)
         if row.status == "unavailable":
@@ -182,14 +195,14 @@ class _Judge:
         entry = baseline.find(self._entries, identity)
         if entry is None:
             return _unjudged(row, "inconclusive", self._missing(identity))
-        changed = entry.identity.differences(identity)
-        if changed:
+        differences = entry.identity.differences(identity)
+        if differences:
             file = baseline.file_of(self._rules.baselines, identity)
-            words = f"the baseline in {file} cannot be compared with: {'; '.join(changed)}"
-            return _unjudged(row, "inconclusive", f"{words}; {_advice(changed)}")
+            words = f"the baseline in {file} cannot be compared with: {'; '.join(differences)}"
+            return _unjudged(row, "inconclusive", f"{words}; {_advice(differences)}")
         same = row.engine_sha256 == entry.engine_sha256
         if not same and row.status == "ok" and not entry.has_kernels_of(row):
-            return _Suspect(row, entry)
+            return _ChangedEngine(row, entry)
         return self._screened(row, entry, same_engine=same)
 
     def _screened(self, row: CaseResult, entry: Entry, *, same_engine: bool) -> CaseVerdicts:
@@ -218,56 +231,56 @@ class _Judge:
             same_kernels=None if same_engine else True,
         )
 
-    def _examine(self, suspect: _Suspect) -> None:
+    def _examine(self, changed: _ChangedEngine) -> None:
         """Paired launches until they agree, and what this host can tell with this engine."""
-        sha256 = suspect.entry.engine_sha256
+        sha256 = changed.entry.engine_sha256
         accepted = self._engines.path(sha256)
         if accepted is not None:
-            suspect.pairs = self._pairs(suspect, accepted, "beside the accepted engine")
-            suspect.self_test = self._pairing.self_test(suspect.entry.identity, sha256, accepted)
+            changed.pairs = self._pairs(changed, accepted, "beside the accepted engine")
+            changed.self_test = self._pairing.self_test(changed.entry.identity, sha256, accepted)
 
-    def _confirm(self, suspect: _Suspect) -> None:
+    def _confirm(self, changed: _ChangedEngine) -> None:
         """The same anew, a while later, for a red."""
-        accepted = self._engines.path(suspect.entry.engine_sha256)
-        first = self._timed(suspect, suspect.pairs)
+        accepted = self._engines.path(changed.entry.engine_sha256)
+        first = self._timed(changed, changed.pairs)
         if accepted is not None and any(verdict.outcome == "regression" for verdict in first):
             how = "again beside the accepted engine"
-            suspect.confirmation = self._pairs(suspect, accepted, how)
+            changed.confirmation = self._pairs(changed, accepted, how)
 
-    def _pairs(self, suspect: _Suspect, accepted: Path, how: str) -> tuple[PairedLaunch, ...]:
-        new = engine_path(suspect.row, self._cache_root)
+    def _pairs(self, changed: _ChangedEngine, accepted: Path, how: str) -> tuple[PairedLaunch, ...]:
+        new = engine_path(changed.row, self._cache_root)
         return self._pairing.until_decided(
-            suspect.row.case, accepted, new, self._rules.tolerance, how
+            changed.row.case, accepted, new, self._rules.tolerance, how
         )
 
-    def _timed(self, suspect: _Suspect, pairs: Sequence[PairedLaunch]) -> tuple[Verdict, ...]:
+    def _timed(self, changed: _ChangedEngine, pairs: Sequence[PairedLaunch]) -> tuple[Verdict, ...]:
         latency = gate.judge_paired(
-            pairs, tolerance=self._rules.tolerance, self_test=suspect.self_test
+            pairs, tolerance=self._rules.tolerance, self_test=changed.self_test
         )
         tail = gate.judge_tail(pairs)
         return (latency, tail) if tail else (latency,)
 
-    def _sentence(self, suspect: _Suspect, error: HarnessError | None) -> CaseVerdicts:
-        row, entry = suspect.row, suspect.entry
+    def _case_verdicts(self, changed: _ChangedEngine, error: HarnessError | None) -> CaseVerdicts:
+        row, entry = changed.row, changed.entry
         if error is not None:
             words = f"in the paired launches: {error}"
             timed: tuple[Verdict, ...] = (_untold("failed", words),)
-        elif not suspect.pairs:
+        elif not changed.pairs:
             fault = self._engines.fault(entry.engine_sha256)
             words = f"the engine is another file than the accepted one, and {fault}; {_NO_ENGINE}"
             timed = (_untold("inconclusive", words),)
         else:
-            fresh = {v.metric: v for v in self._timed(suspect, suspect.confirmation)}
-            again = fresh if suspect.confirmation else {}
-            first = self._timed(suspect, suspect.pairs)
+            fresh = {v.metric: v for v in self._timed(changed, changed.confirmation)}
+            again = fresh if changed.confirmation else {}
+            first = self._timed(changed, changed.pairs)
             timed = tuple(gate.confirmed(v, again.get(v.metric)) for v in first)
         return replace(
             _judged(row, entry, (*timed, *_untimed(row, entry, self._rules))),
             same_engine=False,
             same_kernels=None if None in {row.kernels_sha256, entry.kernels_sha256} else False,
-            pairs=suspect.pairs,
-            confirmation=suspect.confirmation,
-            self_test=suspect.self_test,
+            pairs=changed.pairs,
+            confirmation=changed.confirmation,
+            self_test=changed.self_test,
         )
 
     def _missing(self, identity: Identity) -> str:
@@ -304,9 +317,9 @@ def _untold(outcome: Outcome, words: str) -> Verdict:
     return Verdict(metric="latency", outcome=outcome, words=words)
 
 
-def _advice(changed: Sequence[str]) -> str:
+def _advice(differences: Sequence[str]) -> str:
     compare = "compare the runtimes with 'voxgate compare --python-a OLD --python-b NEW', then "
-    runtimes = any(words.split()[0] in {"runtime", "driver", "cuda"} for words in changed)
+    runtimes = any(words.split()[0] in {"runtime", "driver", "cuda"} for words in differences)
     return f"{compare if runtimes else ''}accept anew with --update-baselines"
 
 
@@ -328,9 +341,9 @@ def _unjudged(row: CaseResult, outcome: Outcome, reason: str | None) -> CaseVerd
 
 
 def _judged(row: CaseResult, entry: Entry, verdicts: tuple[Verdict, ...]) -> CaseVerdicts:
-    """A row whose outcome is the gravest of its verdicts."""
+    """A row whose outcome is the worst of its verdicts."""
     return replace(
-        _unjudged(row, gravest(verdict.outcome for verdict in verdicts), None),
+        _unjudged(row, worst_outcome(verdict.outcome for verdict in verdicts), None),
         verdicts=verdicts,
         accepted=entry.accepted,
         accepted_commit=entry.git_commit,

@@ -22,7 +22,7 @@ from voxgate.artifacts.gpu_monitor import run_watched
 from voxgate.artifacts.interpreter import Interpreter, find, own
 from voxgate.artifacts.launcher import Watch, run_job
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.config import RunConfig
 from voxgate.errors import HarnessError
 from voxgate.machine.environment import read_environment
@@ -32,7 +32,7 @@ from voxgate.metrics.ratios import ratios_of
 from voxgate.records.file import SCHEMA_VERSION
 from voxgate.records.run import RunRecord, Timing
 from voxgate.records.runtime import Probe
-from voxgate.records.verdicts import ComparisonRecord, gravest
+from voxgate.records.verdicts import ComparisonRecord, worst_outcome
 from voxgate.runs import bench
 from voxgate.runs.bench import compare_surfaces
 from voxgate.runs.case_run import CaseRun
@@ -69,7 +69,7 @@ def compare_interpreters(
     """
     started, start = datetime.now(UTC), time.monotonic()
     interpreters = [find(python, config.backends) for python in pythons]
-    shared = bench.make_workshop(config, Cache(config.cache_root), reporter.say)
+    shared = bench.make_artifacts(config, Cache(config.cache_root), reporter.say)
     steps = 1 + config.launches + _PROFILES + config.surface_metrics
     reporter.begin(2 * len(config.cases()) * steps)
     with tempfile.TemporaryDirectory(prefix="voxgate-compare-") as folder:
@@ -89,7 +89,7 @@ def compare_interpreters(
         voxgate=__version__,
         title_a=runtimes(run_a.environment, a.interpreter.path),
         title_b=runtimes(run_b.environment, b.interpreter.path),
-        outcome=gravest(case.outcome for case in cases),
+        outcome=worst_outcome(case.outcome for case in cases),
         cases=cases,
         a=run_a,
         b=run_b,
@@ -98,19 +98,19 @@ def compare_interpreters(
 
 
 def _side(
-    letter: str, interpreter: Interpreter, workshop: Workshop, folder: Path, reporter: Reporter
+    letter: str, interpreter: Interpreter, artifacts: Artifacts, folder: Path, reporter: Reporter
 ) -> _Side:
-    config = workshop.config
+    config = artifacts.config
     runs = [
         CaseRun(
             case,
-            workshop,
+            artifacts,
             title=f"{case} on {letter}",
             predictions=str(folder / f"{letter}-{number}.npy"),
         )
         for number, case in enumerate(config.cases())
     ]
-    probes = bench.probe_backends(workshop, reporter)
+    probes = bench.probe_backends(artifacts, reporter)
     return _Side(interpreter=interpreter, probes=probes, runs=runs)
 
 
@@ -125,7 +125,7 @@ def _measure(pairs: Sequence[Pair], a: _Side, b: _Side, reporter: Reporter) -> f
         # Neighbours in a list that is measured forwards and backwards in turn: A B B A.
         group = [run for pair in pairs for run in pair if run.case.model == model]
         inference_s += bench.measure(group, reporter)
-        if group[0].workshop.config.surface_metrics:
+        if group[0].artifacts.config.surface_metrics:
             compare_surfaces(group, reporter)
     for pair in pairs:
         if _is_undecided(pair):
@@ -153,7 +153,7 @@ def _evidence(pair: Pair, reporter: Reporter) -> Evidence:
 
 
 def _class_names(run: CaseRun) -> tuple[str, ...]:
-    config = run.workshop.config
+    config = run.artifacts.config
     if config.classes == "task":
         return datasets.get(run.case.task).classes
     return tuple(f"class {number}" for number in range(config.class_count(run.case.model)))
@@ -187,18 +187,18 @@ def _profile(
 def _layer_times_ns(run: CaseRun) -> tuple[Times | None, tuple[str, ...]]:
     """The layers' times, and what else happened on the GPU meanwhile."""
     assert run.engine is not None
-    workshop = run.workshop
+    artifacts = run.artifacts
     request = ProfileRequest(
         backend=run.case.backend,
-        options=workshop.options(run.case),
+        options=artifacts.options(run.case),
         engine=str(run.engine.path(file_names.ENGINE)),
-        images=str(workshop.patches().path(file_names.EVALUATION_IMAGES)),
+        images=str(artifacts.patches().path(file_names.EVALUATION_IMAGES)),
         inferences=_PROFILED_INFERENCES,
     )
-    python = workshop.interpreter_for(run.case.backend).path
+    python = artifacts.interpreter_for(run.case.backend).path
 
     def start(watch: Watch | None = None) -> Times | None:
-        return run_job(jobs.PROFILE, request, workshop.limits, python, watch).times_ns
+        return run_job(jobs.PROFILE, request, artifacts.limits, python, watch).times_ns
 
     if not run.accelerator:
         return start(), ()

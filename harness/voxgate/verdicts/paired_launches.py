@@ -9,7 +9,7 @@ from voxgate.artifacts import jobs
 from voxgate.artifacts.gpu_monitor import run_watched
 from voxgate.artifacts.launcher import Watch, run_job
 from voxgate.artifacts.progress import Reporter
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.machine.gpu_facts import contamination_of_one
 from voxgate.records.case import CaseId
 from voxgate.records.measurement import PairedLaunch
@@ -37,10 +37,10 @@ def engine_path(row: CaseResult, cache_root: Path) -> Path:
 class Pairing:
     """Makes paired launches; ``inference_s`` adds up what the engines computed in them."""
 
-    def __init__(self, workshop: Workshop, reporter: Reporter) -> None:
-        self._workshop = workshop
+    def __init__(self, artifacts: Artifacts, reporter: Reporter) -> None:
+        self._artifacts = artifacts
         self._reporter = reporter
-        self._engines = AcceptedEngines(workshop.config.cache_root)
+        self._engines = AcceptedEngines(artifacts.config.cache_root)
         self.inference_s = 0.0
 
     def until_decided(
@@ -81,11 +81,11 @@ class Pairing:
         self._reporter.say(f"timing {case} {how}, launch {number + 1}")
         request = PairRequest(
             backend=case.backend,
-            options=self._workshop.options(case),
+            options=self._artifacts.options(case),
             engine_a=str(a),
             engine_b=str(b),
             b_first=number % 2 == 1,
-            images=str(self._workshop.patches().path(file_names.EVALUATION_IMAGES)),
+            images=str(self._artifacts.patches().path(file_names.EVALUATION_IMAGES)),
             warmups=_WARMUPS,
             min_pairs=_MIN_PAIRS,
             max_pairs=_MAX_PAIRS,
@@ -100,13 +100,13 @@ class Pairing:
         return pair
 
     def _watched(self, request: PairRequest) -> PairedLaunch:
-        workshop = self._workshop
-        limits, python = workshop.limits, workshop.interpreter_for(request.backend).path
+        artifacts = self._artifacts
+        limits, python = artifacts.limits, artifacts.interpreter_for(request.backend).path
 
         def start(watch: Watch | None = None) -> PairedLaunch:
             return run_job(jobs.PAIR, request, limits, python, watch)
 
-        accelerator = workshop.probe(request.backend).accelerator
+        accelerator = artifacts.probe(request.backend).accelerator
         if accelerator:
             pair, watch = run_watched(start, accelerator)
             disturbed = contamination_of_one(watch.facts(pair.phases))

@@ -10,7 +10,7 @@ from voxgate import __version__
 from voxgate.errors import ArtifactError, UsageError
 from voxgate.records.file import SCHEMA_VERSION, read_any
 from voxgate.records.run import RunRecord, Timing
-from voxgate.records.verdicts import ComparisonRecord, gravest
+from voxgate.records.verdicts import ComparisonRecord, worst_outcome
 from voxgate.verdicts.comparison import compare_stored, runtimes
 
 _MADE_BY = {
@@ -40,7 +40,7 @@ def compare_files(path_a: Path, path_b: Path) -> ComparisonRecord:
         voxgate=__version__,
         title_a=runtimes(a.environment, str(path_a)),
         title_b=runtimes(b.environment, str(path_b)),
-        outcome=gravest(case.outcome for case in cases),
+        outcome=worst_outcome(case.outcome for case in cases),
         cases=cases,
         a=a,
         b=b,

@@ -164,7 +164,7 @@ def pairs(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def make_pairing(tmp_path: Path, accelerator: str = UUIDS[0]) -> Pairing:
-    workshop: Any = SimpleNamespace(
+    artifacts: Any = SimpleNamespace(
         config=SimpleNamespace(cache_root=tmp_path),
         limits=Limits(),
         options=lambda _: OPTIONS,
@@ -172,7 +172,7 @@ def make_pairing(tmp_path: Path, accelerator: str = UUIDS[0]) -> Pairing:
         interpreter_for=lambda _: SimpleNamespace(path="python"),
         probe=lambda _: Probe(available=True, accelerator=accelerator),
     )
-    return Pairing(workshop, Silent())
+    return Pairing(artifacts, Silent())
 
 
 def launches(site: Site, tmp_path: Path) -> tuple[PairedLaunch, ...]:
@@ -253,7 +253,7 @@ def test_a_disturbed_profile_is_told(
     monkeypatch.setattr(interpreters, "run_job", site.run_job)
     pair: Any = make_pairing(tmp_path)
     engine: Any = SimpleNamespace(path=lambda name: tmp_path / name)
-    run = CaseRun(CASE, pair._workshop, accelerator=UUIDS[0], engine=engine)
+    run = CaseRun(CASE, pair._artifacts, accelerator=UUIDS[0], engine=engine)
     site.disturbed = 1
     times, unsaid = interpreters._profile((run, run), Silent())
     assert times == ({"conv1": 5}, {"conv1": 5})

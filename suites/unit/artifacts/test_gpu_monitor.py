@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voxgate.artifacts import gpu_monitor, launcher, workshop
+from voxgate.artifacts import gpu_monitor, launcher, run_artifacts
 from voxgate.artifacts.gpu_monitor import GpuMonitor, GpuWatch
 from voxgate.artifacts.progress import Silent
 from voxgate.cli import main
@@ -434,7 +434,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     nvml = FakeNvml().install(monkeypatch)
     gpu = Gpu(nvml)
     nvml.processes = gpu.processes
-    for module in (pipeline, workshop):
+    for module in (pipeline, run_artifacts):
         monkeypatch.setattr(module, "run_job", gpu.run_job)
     return gpu
 

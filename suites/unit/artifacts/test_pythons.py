@@ -13,7 +13,7 @@ import pytest
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.launcher import Limits
 from voxgate.artifacts.progress import Silent
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.config import RunConfig, split_pythons
 from voxgate.errors import UsageError
@@ -128,17 +128,17 @@ def test_pairs_run_there(
         return PairedLaunch(b_first=False, a_ns=(1,), b_ns=(1,))
 
     monkeypatch.setattr(paired_launches, "run_job", run_job)
-    monkeypatch.setattr(Workshop, "probe", lambda *_: Probe(available=True))
+    monkeypatch.setattr(Artifacts, "probe", lambda *_: Probe(available=True))
     other: Any = SimpleNamespace(path="/other/python")
-    workshop = Workshop(
+    artifacts = Artifacts(
         config=fake_config, cache=Cache(tmp_path), limits=Limits(), announce=print,
         interpreters={"fake": other},
     )  # fmt: skip
     monkeypatch.setattr(
-        Workshop, "patches", lambda _: SimpleNamespace(path=lambda name: tmp_path / name)
+        Artifacts, "patches", lambda _: SimpleNamespace(path=lambda name: tmp_path / name)
     )
     case = CaseId(model="unet", task=fake_config.task, backend="fake", precision="int8")
-    found = paired_launches.Pairing(workshop, Silent())._launch(case, tmp_path, tmp_path, 0, "")
+    found = paired_launches.Pairing(artifacts, Silent())._launch(case, tmp_path, tmp_path, 0, "")
     assert found.a_ns == (1,)
     assert asked == ["pair /other/python"]
 
@@ -146,9 +146,9 @@ def test_pairs_run_there(
 def test_a_backend_is_probed_once(fake_config: RunConfig, script: Script, tmp_path: Path) -> None:
     python = script(f"echo >> {tmp_path}/starts")
     config = replace(fake_config, pythons=(("fake", python),))
-    workshop = bench.make_workshop(config, Cache(tmp_path), lambda _: None)
+    artifacts = bench.make_artifacts(config, Cache(tmp_path), lambda _: None)
     before = len((tmp_path / "starts").read_text())
-    probes = bench.probe_backends(workshop, Silent())
-    assert workshop.probe("fake") is probes["fake"]
+    probes = bench.probe_backends(artifacts, Silent())
+    assert artifacts.probe("fake") is probes["fake"]
     assert isinstance(probes["fake"], Probe)
     assert len((tmp_path / "starts").read_text()) == before + 1

@@ -85,8 +85,8 @@ def test_sites_name_what_stands_around_a_pair(tmp_path: Path) -> None:
     assert not found["pool"].weighted
 
 
-class _Shop:
-    """As much of a workshop as a search asks."""
+class _GivenArtifacts:
+    """As much of a run's artifacts as a search asks for."""
 
     limits = None
 
@@ -134,11 +134,11 @@ def test_the_error_names_the_node(
 ) -> None:
     path = small_network.write_onnx(tmp_path / "quantized.onnx", small_network.ALL_EDGES)
     monkeypatch.setattr(refused_builds, "run_job", run_here(node))
-    shop: Any = _Shop()
-    error = refused_builds.explain(shop, asked(path), "python", BuildError("no words"))
+    artifacts: Any = _GivenArtifacts()
+    error = refused_builds.explain(artifacts, asked(path), "python", BuildError("no words"))
     with pytest.raises(BuildError, match=words):
         raise error
-    assert any("without the pairs of" in line for line in shop.said)
+    assert any("without the pairs of" in line for line in artifacts.said)
 
 
 def test_an_error_that_pairs_do_not_explain_stays_as_it_is(
@@ -153,8 +153,8 @@ def test_an_error_that_pairs_do_not_explain_stays_as_it_is(
         return list_sites(request) if job is jobs.SITES else adapt(request)
 
     monkeypatch.setattr(refused_builds, "run_job", run)
-    shop: Any = _Shop()
-    assert refused_builds.explain(shop, asked(path), "python", before) is before
+    artifacts: Any = _GivenArtifacts()
+    assert refused_builds.explain(artifacts, asked(path), "python", before) is before
 
 
 def test_a_search_that_is_cut_short_keeps_the_builders_words(
@@ -169,8 +169,8 @@ def test_a_search_that_is_cut_short_keeps_the_builders_words(
         return list_sites(request) if job is jobs.SITES else adapt(request)
 
     monkeypatch.setattr(refused_builds, "run_job", run)
-    shop: Any = _Shop()
-    error = refused_builds.explain(shop, asked(path), "python", BuildError("no words"))
+    artifacts: Any = _GivenArtifacts()
+    error = refused_builds.explain(artifacts, asked(path), "python", BuildError("no words"))
     assert type(error) is BuildError
     assert str(error) == (
         "no words (the search for the pairs that are refused ended early: the worker was killed)"

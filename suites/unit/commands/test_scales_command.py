@@ -81,7 +81,7 @@ def test_a_failing_stage_is_reported_for_its_model(
         msg = f"{job.name} broke"
         raise QuantizationError(msg)
 
-    monkeypatch.setattr("voxgate.artifacts.workshop.run_job", fail)
+    monkeypatch.setattr("voxgate.artifacts.run_artifacts.run_job", fail)
     monkeypatch.setattr(scales, "run_job", fail)
     command = ["scales", "unet", "--cache-dir", str(tmp_path), *flags]
     assert cli.main(command) == EXIT_FAILED

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voxgate import datasets
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.launcher import Limits
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.commands.options import make_config
 from voxgate.commands.parser import build_parser
@@ -278,12 +278,12 @@ def test_a_bad_volume_in_the_middle_is_named(ask: Ask, volumes: Path, kind: str)
     assert str(volumes) not in str(caught.value)
 
 
-def workshop(tmp_path: Path, folder: Path, **changes: Any) -> Workshop:
+def artifacts_of(tmp_path: Path, folder: Path, **changes: Any) -> Artifacts:
     config = RunConfig(
         models=("unet",), task=MINI.name, calibration_data=folder, cache_dir=tmp_path / "cache",
         **changes,
     ).check()  # fmt: skip
-    return Workshop(
+    return Artifacts(
         config=config, cache=Cache(config.cache_root), limits=Limits(), announce=lambda _: None
     )
 
@@ -291,23 +291,23 @@ def workshop(tmp_path: Path, folder: Path, **changes: Any) -> Workshop:
 def test_a_bad_volume_leaves_nothing_in_the_cache(volumes: Path, tmp_path: Path) -> None:
     damaged(volumes, "truncated")
     with pytest.raises(ArtifactError, match=r"b\.nii\.gz cannot be read"):
-        workshop(tmp_path, volumes).calibration()
+        artifacts_of(tmp_path, volumes).calibration()
     left = [p.name for p in (tmp_path / "cache" / "calibration").iterdir() if p.suffix != ".lock"]
     assert left == []
 
 
 def test_the_artifact_is_the_folders_content_and_the_choice(volumes: Path, tmp_path: Path) -> None:
     def key(**changes: Any) -> tuple[str, str]:
-        made = workshop(tmp_path, volumes, **changes).calibration()
+        made = artifacts_of(tmp_path, volumes, **changes).calibration()
         return made.key, made.digest
 
     first = key()
     assert key() == first
     assert key(calibration_seed=1)[1] != first[1]
-    evaluation = workshop(tmp_path, volumes).patches().key
+    evaluation = artifacts_of(tmp_path, volumes).patches().key
     np.save(volumes / "b.npy", smooth(9, 33, 44, 32))
     assert key()[1] != first[1]
-    assert workshop(tmp_path, volumes).patches().key == evaluation
+    assert artifacts_of(tmp_path, volumes).patches().key == evaluation
 
 
 def test_a_case_that_evaluates_is_named(ask: Ask, volumes: Path) -> None:

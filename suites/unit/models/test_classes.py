@@ -16,7 +16,7 @@ from voxgate import backends, models
 from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.launcher import Limits
 from voxgate.artifacts.progress import Silent
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.config import RunConfig
 from voxgate.errors import ArtifactError, BuildError, UsageError
@@ -219,10 +219,10 @@ class _Keys:
 
 def _keys(classes: Any, backend: str, precision: Precision) -> dict[str, dict[str, object]]:
     cache, config = _Keys(), RunConfig(classes=classes)
-    workshop = Workshop(
+    artifacts = Artifacts(
         config=config, cache=cache, limits=Limits(seconds=1), announce=print  # type: ignore[arg-type]
     )  # fmt: skip
-    workshop.engine(CaseId(model="unet", task="mni152", backend=backend, precision=precision))
+    artifacts.engine(CaseId(model="unet", task="mni152", backend=backend, precision=precision))
     return cache.inputs
 
 

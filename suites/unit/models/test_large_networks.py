@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.launcher import Limits
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.backends.onnxruntime import run_file
 from voxgate.config import RunConfig
 from voxgate.errors import ArtifactError
@@ -34,23 +34,23 @@ def test_weights_beyond_the_limit_go_beside_the_graph(
     assert output == pytest.approx(reference, rel=1e-4, abs=1e-5)
 
 
-def _workshop(tmp_path: Path, classes: str) -> Workshop:
+def _artifacts_of(tmp_path: Path, classes: str) -> Artifacts:
     config = RunConfig(
         models=("segresnet-24",), checkpoint_dir=tmp_path, cache_dir=tmp_path / "cache",
         classes=classes,  # type: ignore[arg-type]
     )  # fmt: skip
     limits = Limits(seconds=120, memory_bytes=None)
-    return Workshop(config=config, cache=Cache(tmp_path), limits=limits, announce=lambda _: None)
+    return Artifacts(config=config, cache=Cache(tmp_path), limits=limits, announce=lambda _: None)
 
 
 def test_network_without_a_checkpoint_is_seeded_with_the_papers_classes(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    first = _workshop(tmp_path, "paper").weights("segresnet-24")
+    first = _artifacts_of(tmp_path, "paper").weights("segresnet-24")
     assert first.result.parameters == 10_576_761
-    again = _workshop(tmp_path / "other", "paper").weights("segresnet-24")
+    again = _artifacts_of(tmp_path / "other", "paper").weights("segresnet-24")
     assert first.result.sha256 == again.result.sha256
 
 
 def test_network_without_a_checkpoint_is_refused_with_the_tasks_classes(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no checkpoint of segresnet-24 for mni152"):
-        _workshop(tmp_path, "task").weights("segresnet-24")
+        _artifacts_of(tmp_path, "task").weights("segresnet-24")

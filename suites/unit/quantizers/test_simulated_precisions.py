@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from voxgate import backends, quantizers
 from voxgate.artifacts.cache import Artifact
 from voxgate.artifacts.launcher import Limits
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.commands.doctor import _missing
 from voxgate.config import RunConfig, split_names
 from voxgate.errors import UnavailableError
@@ -121,17 +121,17 @@ class Keys:
         return Artifact(key="k", folder=Path(), result=made, digest="same", reused=False)
 
 
-def workshop(cache: Any, **changes: Any) -> Workshop:
+def artifacts_of(cache: Any, **changes: Any) -> Artifacts:
     config = RunConfig(models=("unet",), **changes)
-    return Workshop(config=config, cache=cache, limits=Limits(seconds=1), announce=print)
+    return Artifacts(config=config, cache=cache, limits=Limits(seconds=1), announce=print)
 
 
 def test_each_scheme_is_another_graph_whatever_quantizer_is_asked_for() -> None:
     cache = Keys()
-    shop = workshop(cache, quantizer="modelopt", calibration_method="entropy")
+    artifacts = artifacts_of(cache, quantizer="modelopt", calibration_method="entropy")
     for precision in ("int8", "fake-int8", *PROJECTED):
         case = CaseId(model="unet", task="mni152", backend="openvino", precision=precision)
-        shop.engine(case)
+        artifacts.engine(case)
     told = [(key["quantizer"], key["method"], key["scheme"]) for key in cache.inputs]
     simulations = [("simulation", "max", p.removeprefix("fake-")) for p in PROJECTED]
     assert told == [("modelopt", "entropy", ""), *simulations]
@@ -139,9 +139,9 @@ def test_each_scheme_is_another_graph_whatever_quantizer_is_asked_for() -> None:
 
 def test_both_runtimes_take_the_same_simulated_graph() -> None:
     cache = Keys()
-    shop = workshop(cache)
+    artifacts = artifacts_of(cache)
     for name in RUNTIMES:
-        shop.engine(CaseId(model="unet", task="mni152", backend=name, precision="fake-fp8"))
+        artifacts.engine(CaseId(model="unet", task="mni152", backend=name, precision="fake-fp8"))
     assert len(cache.inputs) == 1
 
 
@@ -149,10 +149,10 @@ def test_the_record_names_the_simulation_as_what_calibrated() -> None:
     row = CaseResult(
         model="unet", task="mni152", backend="openvino", precision="fake-int4-int4", status="ok"
     )
-    shop = workshop(Keys(), quantizer="modelopt", calibration_method="entropy")
-    found = bench._calibration(row, shop)
+    artifacts = artifacts_of(Keys(), quantizer="modelopt", calibration_method="entropy")
+    found = bench._calibration(row, artifacts)
     assert (found.quantizer, found.method) == ("simulation", "max")
-    real = bench._calibration(replace(row, precision="int8"), shop)
+    real = bench._calibration(replace(row, precision="int8"), artifacts)
     assert (real.quantizer, real.method) == ("modelopt", "entropy")
 
 

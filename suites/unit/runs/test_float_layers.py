@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from voxgate import backends
-from voxgate.artifacts import workshop
+from voxgate.artifacts import run_artifacts
 from voxgate.artifacts.cache import Artifact, Cache
 from voxgate.artifacts.launcher import Limits
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.commands.options import make_config
 from voxgate.config import RunConfig
@@ -33,8 +33,8 @@ NODES = tuple(
 )
 
 
-class Shop(Workshop):
-    """A workshop with an exported graph already; quantization only writes down what it is asked."""
+class GivenArtifacts(Artifacts):
+    """Artifacts with an exported graph already; quantization only writes down what it is asked."""
 
     asked: list[QuantizeRequest]
 
@@ -58,11 +58,11 @@ class Shop(Workshop):
         )
 
 
-Open = Callable[..., Shop]
+Open = Callable[..., GivenArtifacts]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     asked: list[QuantizeRequest] = []
 
     def quantize(_: object, request: QuantizeRequest, __: object) -> Quantized:
@@ -70,33 +70,35 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
         (Path(request.folder) / "quantized.xml").write_text("a graph")
         return Quantized(format="openvino-ir", file="quantized.xml", quantize_nodes=1)
 
-    monkeypatch.setattr(workshop, "run_job", quantize)
+    monkeypatch.setattr(run_artifacts, "run_job", quantize)
 
-    def make(*float_layers: str) -> Shop:
+    def make(*float_layers: str) -> GivenArtifacts:
         config = RunConfig(models=("unet",), float_layers=float_layers, cache_dir=tmp_path).check()
-        made = Shop(config=config, cache=Cache(tmp_path), limits=Limits(), announce=lambda _: None)
+        made = GivenArtifacts(
+            config=config, cache=Cache(tmp_path), limits=Limits(), announce=lambda _: None
+        )
         made.asked = asked
         return made
 
     return make
 
 
-def test_the_quantizer_gets_the_nodes_of_the_graph(shop: Open) -> None:
-    chosen = shop("/head/Conv", "/stem/Conv")
+def test_the_quantizer_gets_the_nodes_of_the_graph(artifacts: Open) -> None:
+    chosen = artifacts("/head/Conv", "/stem/Conv")
     chosen.quantized("unet", "openvino")
     (request,) = chosen.asked
     assert request.float_layers == (NODES[2], NODES[0])
 
 
-def test_without_the_option_none_stays_in_float(shop: Open) -> None:
-    chosen = shop()
+def test_without_the_option_none_stays_in_float(artifacts: Open) -> None:
+    chosen = artifacts()
     chosen.quantized("unet", "openvino")
     assert chosen.asked[0].float_layers == ()
 
 
-def test_the_key_of_the_quantized_graph_has_the_layers_in_any_order(shop: Open) -> None:
+def test_the_key_of_the_quantized_graph_has_the_layers_in_any_order(artifacts: Open) -> None:
     keys = [
-        shop(*layers).quantized("unet", "openvino").key
+        artifacts(*layers).quantized("unet", "openvino").key
         for layers in (
             (),
             ("/head/Conv",),
@@ -108,9 +110,9 @@ def test_the_key_of_the_quantized_graph_has_the_layers_in_any_order(shop: Open) 
     assert keys[2] == keys[3]
 
 
-def test_an_unknown_layer_names_the_choices(shop: Open) -> None:
+def test_an_unknown_layer_names_the_choices(artifacts: Open) -> None:
     with pytest.raises(UsageError) as caught:
-        shop("/haed/Conv").quantized("unet", "openvino")
+        artifacts("/haed/Conv").quantized("unet", "openvino")
     assert str(caught.value) == (
         "unknown layer of unet '/haed/Conv'. Did you mean '/head/Conv'? "
         "Choose from: /down/Conv, /head/Conv, /stem/Conv."
@@ -118,9 +120,9 @@ def test_an_unknown_layer_names_the_choices(shop: Open) -> None:
 
 
 def test_an_unknown_layer_fails_the_quantized_case_alone(
-    shop: Open, monkeypatch: pytest.MonkeyPatch
+    artifacts: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = shop("/nose/Conv")
+    chosen = artifacts("/nose/Conv")
     case = replace(chosen.config, precisions=("int8",)).cases()[0]
     run = CaseRun(case, chosen)
     monkeypatch.setattr(backends, "require", lambda *_: None)

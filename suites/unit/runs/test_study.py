@@ -11,7 +11,7 @@ import pytest
 from voxgate import backends
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.progress import Reporter, Silent
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.config import RunConfig
 from voxgate.errors import (
@@ -127,8 +127,8 @@ def test_a_failed_combination_leaves_the_others() -> None:
 
 
 def test_a_failed_reference_fails_the_study_and_keeps_the_points() -> None:
-    def without_fp32(case: CaseId, workshop: Workshop, *rest: object) -> CaseResult:
-        row = measured(case, workshop, *rest)
+    def without_fp32(case: CaseId, artifacts: Artifacts, *rest: object) -> CaseResult:
+        row = measured(case, artifacts, *rest)
         if case.precision == "fp32":
             return replace(row, status="failed", error="no checkpoint", dice=None)
         return row
@@ -140,10 +140,10 @@ def test_a_failed_reference_fails_the_study_and_keeps_the_points() -> None:
     assert "FP32" in html_of(found, None)
 
 
-def workshop_of(fake_config: RunConfig, built: list[str]) -> Workshop:
+def artifacts_of(fake_config: RunConfig, built: list[str]) -> Artifacts:
     """Of the fake backend, which builds from no quantized graph."""
     config = calibration_study.brief(fake_config)
-    return bench.make_workshop(config, Cache(config.cache_root), built.append)
+    return bench.make_artifacts(config, Cache(config.cache_root), built.append)
 
 
 def test_a_measured_case_is_not_measured_again(
@@ -159,8 +159,8 @@ def test_a_measured_case_is_not_measured_again(
     monkeypatch.setattr(calibration_study, "measure", counted)
     case = CaseId(model="unet", task="phantom-mini", backend="fake", precision="int8")
     probe, said = Probe(available=True, version="0"), list[str]()
-    first = calibration_study.measure_cached(case, workshop_of(fake_config, said), probe, Silent())
-    again = calibration_study.measure_cached(case, workshop_of(fake_config, said), probe, Silent())
+    first = calibration_study.measure_cached(case, artifacts_of(fake_config, said), probe, Silent())
+    again = calibration_study.measure_cached(case, artifacts_of(fake_config, said), probe, Silent())
     assert launches == 1
     assert first.status == "ok"
     assert first.dice is not None
@@ -176,13 +176,17 @@ def test_a_case_that_failed_is_tried_again(
     case = CaseId(model="unet", task="phantom-mini", backend="fake", precision="int8")
     probe, said = Probe(available=True, version="0"), list[str]()
     monkeypatch.setenv("VOXGATE_FAKE_FAULT", f"int8={fault}")
-    failed = calibration_study.measure_cached(case, workshop_of(fake_config, said), probe, Silent())
+    failed = calibration_study.measure_cached(
+        case, artifacts_of(fake_config, said), probe, Silent()
+    )
     assert failed.status == "failed"
     assert failed.error
     monkeypatch.delenv("VOXGATE_FAKE_FAULT")
     if fault == "float":  # the engine itself is at fault, and stays
         return
-    mended = calibration_study.measure_cached(case, workshop_of(fake_config, said), probe, Silent())
+    mended = calibration_study.measure_cached(
+        case, artifacts_of(fake_config, said), probe, Silent()
+    )
     assert mended.status == "ok"
 
 
@@ -318,13 +322,13 @@ def test_a_wrong_option_is_usage_before_any_work(
 def test_an_error_of_a_stage_becomes_the_row(
     fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Workshop, __: CaseId) -> Any:
+    def broken(_: Artifacts, __: CaseId) -> Any:
         msg = "calibration patch p looks like noise"
         raise QuantizationError(msg)
 
-    monkeypatch.setattr(Workshop, "engine", broken)
+    monkeypatch.setattr(Artifacts, "engine", broken)
     case = CaseId(model="unet", task="phantom-mini", backend="fake", precision="int8")
     probe: Probe | HarnessError = Probe(available=True, version="0")
     reporter: Reporter = Silent()
-    row = calibration_study.measure_cached(case, workshop_of(fake_config, []), probe, reporter)
+    row = calibration_study.measure_cached(case, artifacts_of(fake_config, []), probe, reporter)
     assert (row.status, row.error_type) == ("failed", "QuantizationError")

@@ -14,7 +14,7 @@ from voxgate.artifacts import jobs
 from voxgate.artifacts.adapted_graphs import adapted, source_of
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.launcher import Limits
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.config import RunConfig
 from voxgate.errors import ExportError, GraphLintError, UnavailableError
 from voxgate.quantization import lowering, norms
@@ -228,8 +228,8 @@ def test_a_rule_that_changes_the_network_is_refused(
 # --- the artifact --------------------------------------------------------------------------------
 
 
-class _Shop(Workshop):
-    """A workshop whose graphs are there, with a TensorRT of a version."""
+class _GivenArtifacts(Artifacts):
+    """Artifacts whose graphs are there, with a TensorRT of a version."""
 
     version = "8.6.0"
 
@@ -239,8 +239,8 @@ class _Shop(Workshop):
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Shop:
-    made = _Shop(
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _GivenArtifacts:
+    made = _GivenArtifacts(
         config=RunConfig(),
         cache=Cache(tmp_path / "cache"),
         limits=Limits(),
@@ -285,36 +285,36 @@ def run(findings: tuple[Finding, ...] = ()) -> Any:
 
 
 def test_one_graph_serves_all_precisions_that_need_the_same(
-    shop: _Shop, monkeypatch: pytest.MonkeyPatch
+    artifacts: _GivenArtifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, asked = run()
     monkeypatch.setattr("voxgate.artifacts.adapted_graphs.run_job", job)
     monkeypatch.setattr("voxgate.artifacts.adapted_graphs.NEED_RANGES", frozenset())
     digests = {
-        p: source_of(shop, case(p))[1] for p in ("fp32", "tf32", "fp16", "int8", "int8-fp16")
+        p: source_of(artifacts, case(p))[1] for p in ("fp32", "tf32", "fp16", "int8", "int8-fp16")
     }
     assert len(asked) == 2  # a float graph and a quantized one
     assert digests["fp32"] == digests["tf32"] == digests["fp16"] != digests["int8"]
     assert digests["int8"] == digests["int8-fp16"]
 
 
-def test_a_graph_that_needs_no_change_is_no_artifact(shop: _Shop) -> None:
-    shop.version = "10.3.0"
-    assert adapted(shop, case("fp32")) is None
-    assert source_of(shop, case("fp32"))[0].endswith(file_names.ONNX)
-    assert adapted(shop, case("int8", "openvino")) is None
+def test_a_graph_that_needs_no_change_is_no_artifact(artifacts: _GivenArtifacts) -> None:
+    artifacts.version = "10.3.0"
+    assert adapted(artifacts, case("fp32")) is None
+    assert source_of(artifacts, case("fp32"))[0].endswith(file_names.ONNX)
+    assert adapted(artifacts, case("int8", "openvino")) is None
 
 
 def test_fatal_findings_refuse_the_graph_each_time(
-    shop: _Shop, monkeypatch: pytest.MonkeyPatch
+    artifacts: _GivenArtifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding = Finding(rule="scale-value", node="left.w.q", message="is 0", fatal=True)
     job, asked = run((finding,))
     monkeypatch.setattr("voxgate.artifacts.adapted_graphs.run_job", job)
-    shop.version = "10.3.0"
+    artifacts.version = "10.3.0"
     for _ in range(2):
         with pytest.raises(GraphLintError, match=r"left\.w\.q \(scale-value\): is 0"):
-            source_of(shop, case("int8-fp16"))
+            source_of(artifacts, case("int8-fp16"))
     assert len(asked) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from voxgate.records.measurement import PairedLaunch
-from voxgate.records.verdicts import Outcome, SelfTest, Verdict, gravest
+from voxgate.records.verdicts import Outcome, SelfTest, Verdict, worst_outcome
 from voxgate.verdicts import rules
 
 BASE_NS = 100_000_000
@@ -323,10 +323,8 @@ def test_fresh_launches_have_the_last_word(outcome: Outcome) -> None:
         (["failed", "regression", "pass"], "regression"),
     ],
 )
-def test_the_gravest_outcome_is_that_of_the_whole(
-    outcomes: list[Outcome], expected: Outcome
-) -> None:
-    assert gravest(outcomes) == expected
+def test_the_worst_outcome_is_that_of_the_whole(outcomes: list[Outcome], expected: Outcome) -> None:
+    assert worst_outcome(outcomes) == expected
 
 
 # --- stored launches --------------------------------------------------------------------------------

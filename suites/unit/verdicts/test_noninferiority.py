@@ -13,7 +13,7 @@ from voxgate.datasets.subjects import subjects_of
 from voxgate.metrics.bootstrap import bounds, estimate, subject_words
 from voxgate.metrics.dice import summarize
 from voxgate.records.measurement import Dice
-from voxgate.records.verdicts import Outcome, gravest
+from voxgate.records.verdicts import Outcome, worst_outcome
 from voxgate.verdicts.dice import DICE_MARGIN, judge_dice, paired_differences
 
 Scores = Mapping[str, float | None]
@@ -103,7 +103,7 @@ def test_without_any_class_there_is_no_pass() -> None:
     (verdict,) = judge_dice(nothing, nothing)
     assert verdict.outcome == "inconclusive"
     no_case = Dice(mean=0.0, per_class={}, per_case={})
-    assert gravest(v.outcome for v in judge_dice(no_case, no_case)) == "inconclusive"
+    assert worst_outcome(v.outcome for v in judge_dice(no_case, no_case)) == "inconclusive"
 
 
 def test_other_cases_cannot_be_compared() -> None:

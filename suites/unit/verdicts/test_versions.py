@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from voxgate.artifacts import interpreter, workshop
+from voxgate.artifacts import interpreter, run_artifacts
 from voxgate.artifacts.launcher import Limits
 from voxgate.artifacts.progress import Silent
-from voxgate.artifacts.workshop import Workshop
+from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.cli import main
 from voxgate.config import RunConfig
 from voxgate.records import file
@@ -198,10 +198,10 @@ class Keys:
 def keys(
     config: RunConfig, backend: str, builds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> list[Any]:
-    monkeypatch.setattr(workshop, "source_of", lambda *_: ("graph.onnx", "digest"))
+    monkeypatch.setattr(run_artifacts, "source_of", lambda *_: ("graph.onnx", "digest"))
     cache: Any = Keys()
     config = replace(config, backends=(backend,))
-    shared = Workshop(config=config, cache=cache, limits=Limits(), announce=print)
+    shared = Artifacts(config=config, cache=cache, limits=Limits(), announce=print)
     case = CaseId(model="unet", task=config.task, backend=backend, precision="fp32")
     for number, build in enumerate(builds):
         own = replace(interpreter.own(), path=f"/python{number}", builds={backend: build, "x": "1"})
@@ -223,9 +223,9 @@ def test_an_engine_belongs_to_the_versions_of_its_interpreter(
 def test_a_plan_belongs_to_its_gpu_and_driver(
     fake_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshop, "gpu_identity", lambda _: ("H200", "570.1", "12.8"))
+    monkeypatch.setattr(run_artifacts, "gpu_identity", lambda _: ("H200", "570.1", "12.8"))
     probe = Probe(available=True, version="11.4.0.106")
-    monkeypatch.setattr(Workshop, "probe", lambda *_: probe)
+    monkeypatch.setattr(Artifacts, "probe", lambda *_: probe)
     (found,) = keys(fake_config, "tensorrt", ("11.4",), monkeypatch)
     assert found["gpu"] == ("H200", "570.1", "12.8")
     assert found["runtime"] == "11.4.0.106"  # where no distribution tells it, this one does

@@ -42,7 +42,7 @@ _EXPORT_PACKAGES = (*_MODEL_PACKAGES, "onnx", "onnx-ir", "onnxscript")
 
 
 @dataclass
-class Workshop:
+class Artifacts:
     """Makes artifacts through workers and the cache; ``announce`` hears what is being made.
 
     Engines are built and run by the interpreter of their backend: of ``interpreters``, else of the
@@ -56,8 +56,8 @@ class Workshop:
     interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
     _done: dict[tuple[str, ...], object] = field(default_factory=dict)
 
-    def under(self, interpreter: Interpreter) -> Workshop:
-        """A workshop whose engines are built and run by that one, of the same patches and graphs."""
+    def under(self, interpreter: Interpreter) -> Artifacts:
+        """Artifacts whose engines are built and run by that one, of the same patches and graphs."""
         return replace(self, interpreters=dict.fromkeys(self.config.backends, interpreter))
 
     def interpreter_for(self, backend: str) -> Interpreter:
