@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from voxgate.artifacts.adapted_graphs import source_of
 from voxgate.artifacts.cache import Cache
 from voxgate.artifacts.run_artifacts import Artifacts
-from voxgate.config import RunConfig, split_models
+from voxgate.config import DEFAULT_MODELS, RunConfig, split_models
 from voxgate.records.case import CaseId, Precision
 from voxgate.records.runtime import EngineOptions, Probe
 from voxgate.runs.bench import make_artifacts
@@ -39,10 +39,16 @@ Answer = Mapping[str, Any]
 Build = Callable[[Path, EngineOptions], Answer]
 
 
+def _models(config: pytest.Config) -> tuple[str, ...]:
+    """Those that are selected, else the networks of the default set."""
+    typed = config.getoption("--vg-models")
+    return DEFAULT_MODELS if typed is None else split_models(typed)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every selected model."""
     if "model" in metafunc.fixturenames:
-        metafunc.parametrize("model", split_models(metafunc.config.getoption("--vg-models")))
+        metafunc.parametrize("model", _models(metafunc.config))
 
 
 @pytest.fixture(scope="session")
