@@ -14,7 +14,7 @@ class AdaptRequest:
     """Write ``model.onnx`` into ``folder``, from a float graph or one with Q/DQ pairs.
 
     ``nodes`` are those of the float graph that count; ``float_layers`` those among them that lose
-    their pairs. ``ranges`` is the file of a `voxgate.records.scales.RangesRequest`, empty where no
+    their pairs. ``ranges`` is the file of a `voxgate.stages.scale_requests.RangesRequest`, empty where no
     rule asks for one; ``images`` an .npy of (N, 1, D, H, W), of which the first checks what was
     written.
     """
