@@ -16,7 +16,7 @@ from voxgate.records.verdicts import ComparisonRecord
 from voxgate.verdicts import interpreters
 from voxgate.verdicts.interpreters import compare_interpreters
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OTHER = "2025.4.1"
 
 pytestmark = pytest.mark.real

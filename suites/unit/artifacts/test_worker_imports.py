@@ -169,7 +169,7 @@ def test_a_backend_needs_nothing_but_what_it_says(name: str) -> None:
 def python_310() -> str:
     """A Python 3.10 with what a worker needs; VOXGATE_PYTHON_310 names one."""
     named = os.environ.get("VOXGATE_PYTHON_310")
-    ours = PACKAGE.parent / ".venv-python-3.10" / "bin" / "python"
+    ours = PACKAGE.parents[1] / ".venv-python-3.10" / "bin" / "python"
     python = named or (str(ours) if ours.exists() else shutil.which("python3.10"))
     if python is None:
         pytest.skip("there is no Python 3.10 here")
