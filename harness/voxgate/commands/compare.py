@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from voxgate import backends
@@ -17,6 +18,7 @@ from voxgate.commands.gate import EXIT_CODES
 from voxgate.commands.options import add_run_options, make_config, refuse, reporting
 from voxgate.commands.report import check_places, print_places, write_with_page
 from voxgate.config import RunConfig, default_record_path
+from voxgate.config.options import RUN_OPTIONS
 from voxgate.errors import UsageError
 from voxgate.records import file
 from voxgate.records.verdicts import ComparisonRecord
@@ -66,9 +68,10 @@ def _interpreters(options: argparse.Namespace, pythons: list[str]) -> Comparison
     if len(pythons) != 2:
         msg = "name both interpreters: --python-a and --python-b"
         raise UsageError(msg)
-    if options.launches is None:
-        options.launches = alternating.LAUNCHES
-    config = make_config(options)
+    # A file names the interpreters of other commands; here they are named by two options.
+    config = make_config(options, [name for name in RUN_OPTIONS if name != "python"])
+    if "launches" not in dict(config.set_by):
+        config = replace(config, launches=alternating.LAUNCHES)
     if config.pythons:
         msg = "compare runs each backend under both interpreters: --python-a and --python-b, not --python"
         raise UsageError(msg)

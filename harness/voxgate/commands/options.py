@@ -42,19 +42,21 @@ def _settings(option: Option) -> dict[str, Any]:
     return common | {"action": action, "type": option.parse, "metavar": option.metavar}
 
 
-def make_config(options: argparse.Namespace) -> RunConfig:
-    """The checked configuration of the run options, those of ``voxgate.toml`` included.
+def make_config(
+    options: argparse.Namespace, names: Collection[str] = tuple(RUN_OPTIONS)
+) -> RunConfig:
+    """The checked configuration of the run options; of what ``voxgate.toml`` sets, those of these names.
 
     Raises:
         UsageError: an unknown name or a number out of range, or a file that is not as it should be.
     """
-    return unchecked_config(options).check()
+    return unchecked_config(options, names).check()
 
 
 def unchecked_config(
     options: argparse.Namespace, names: Collection[str] = tuple(RUN_OPTIONS)
 ) -> RunConfig:
-    """The same before its check; of what a file sets, only the options of these names.
+    """The same before its check.
 
     Raises:
         UsageError: an option has another form, or a file is not as it should be.

@@ -141,8 +141,11 @@ class RunConfig:
             "workspace_bytes": self.workspace_bytes,
             "cuda_graph": self.cuda_graph,
             "surface_tolerance_mm": self.surface_tolerance_mm if self.surface_metrics else None,
-            "set_by": {name.replace("_", "-"): place for name, place in self.set_by},
         }
+
+    def origins(self) -> dict[str, object]:
+        """For a record: where each setting came from. It decides nothing, and is in no key."""
+        return {"set_by": {name.replace("_", "-"): place for name, place in self.set_by}}
 
     def check(self) -> RunConfig:
         """This configuration, if every name and number in it makes sense.

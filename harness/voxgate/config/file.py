@@ -85,8 +85,15 @@ def _find(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         if shared.is_file():
             tools = _load(shared).get("tool", {})
             if isinstance(tools, dict) and "voxgate" in tools:
-                return shared, dict(tools["voxgate"])
+                return shared, _table(shared, tools["voxgate"])
     return None
+
+
+def _table(path: Path, found: object) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        msg = f"{path}: tool.voxgate must be a table, as [tool.voxgate] begins one"
+        raise UsageError(msg)
+    return dict(found)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def bench(config: RunConfig, reporter: Reporter) -> RunRecord:
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=read_environment(config.thread_count, probes),
-        config=config.facts() | interpreter_facts(artifacts),
+        config=config.facts() | config.origins() | interpreter_facts(artifacts),
         cases=results,
         ratios=ratios_of(results),
         timing=timing_since(started, start, inference_s, artifacts.cache),

@@ -117,7 +117,7 @@ def confirm(
             schema_version=SCHEMA_VERSION,
             voxgate=__version__,
             environment=read_environment(config.thread_count, {config.backends[0]: probe}),
-            config=config.facts(),
+            config=config.facts() | config.origins(),
             cases=rows,
             ratios=ratios_of(rows),
             timing=timing,

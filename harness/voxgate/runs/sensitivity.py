@@ -149,7 +149,7 @@ def analyse(config: RunConfig, rules: SensitivityConfig, reporter: Reporter) -> 
         schema_version=SCHEMA_VERSION,
         voxgate=__version__,
         environment=read_environment(config.thread_count, {backend: probe}),
-        config=config.facts(),
+        config=config.facts() | config.origins(),
         model=model,
         task=config.task,
         backend=backend,

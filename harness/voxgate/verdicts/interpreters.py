@@ -227,7 +227,7 @@ def _run_record(side: _Side, config: RunConfig, timing: Timing) -> RunRecord:
             python=side.interpreter.version,
             packages=side.interpreter.packages,
         ),
-        config=config.facts() | {"graphs_made_by": made_by},
+        config=config.facts() | config.origins() | {"graphs_made_by": made_by},
         cases=rows,
         ratios=ratios_of(rows),
         timing=timing,

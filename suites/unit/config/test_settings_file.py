@@ -71,7 +71,7 @@ def test_what_is_typed_counts_before_a_profile_and_that_before_the_rest(
         "cache_dir": "voxgate.toml", "precisions": "voxgate.toml [profile.nightly]",
         "launches": "command line",
     }  # fmt: skip
-    assert typed.facts()["set_by"] == {
+    assert typed.origins()["set_by"] == {
         name.replace("_", "-"): place for name, place in typed.set_by
     }
 
@@ -85,6 +85,46 @@ def test_a_record_says_where_each_setting_came_from(folder: Path) -> None:
     assert places["models"] == "voxgate.toml"
     assert places["precisions"] == "command line"
     assert "warmups" not in places
+
+
+def test_where_a_setting_stands_decides_nothing(folder: Path, asked: list[RunConfig]) -> None:
+    """A study is found again when its options move into a file: the facts are in its keys."""
+    words = ["--models", "unet", "--task", "phantom-mini", "--backend", "fake", "--launches", "2"]
+    assert main(["bench", *words, "--cache-dir", "cache"]) == 130
+    (folder / "voxgate.toml").write_text(FAKE)
+    assert main(["bench"]) == 130
+    assert asked[0].facts() == asked[1].facts()
+    assert asked[0].set_by != asked[1].set_by
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "launches"),
+    [("", [], 5), ("launches = 3", [], 3), ("launches = 3", ["--launches", "2"], 2)],
+)
+def test_a_comparison_takes_launches_from_a_file_and_interpreters_from_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: str, words: list[str], launches: int
+) -> None:
+    found: list[RunConfig] = []
+
+    def stop(config: RunConfig, *_: object) -> None:
+        found.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("voxgate.verdicts.interpreters.compare_interpreters", stop)
+    (folder / "voxgate.toml").write_text(f"{file}\npython = {{openvino = 'x'}}")
+    assert main(["compare", "--python-a", "a", "--python-b", "b", *words]) == 130
+    assert [config.launches for config in found] == [launches]
+    assert found[0].pythons == ()
+    assert dict(found[0].set_by).get("launches") == (
+        "command line" if words else "voxgate.toml" if file else None
+    )
+
+
+def test_a_table_of_pyproject_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool]\nvoxgate = 3\n")
+    with pytest.raises(UsageError, match=r"pyproject.toml: tool\.voxgate must be a table"):
+        read_settings(folder)
+    assert main(["bench"]) == 2
 
 
 def test_the_nearest_file_counts_and_pyproject_has_a_table_for_it(folder: Path) -> None:
