@@ -1,6 +1,7 @@
 """The gate on real engines: what did not change passes, what really became slower is found.
 
-The slower engine is U-Net with one layer left in float, an accident that quantizers do have.
+The slower engine is U-Net with its three largest layers left in float, as a quantizer that could not
+place them would leave them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from voxgate.runs import bench
 from voxgate.verdicts import gate, paired_launches
 from voxgate.verdicts.limits import GateConfig
 
-# 2.4 % of the multiply-accumulates; 10 % of the time on two cores with AVX512-VNNI.
-FLOAT_LAYERS = ("node_Conv_116",)
+# 78 % of the multiply-accumulates. One layer of 2.4 % cost 10 % of the time with AVX512-VNNI and
+# nothing that could be measured with AVX2 alone, where INT8 is only 1.6 times as fast as FP32.
+FLOAT_LAYERS = ("node_Conv_130", "node_Conv_131", "node_Conv_115")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Accepted:
 
 @pytest.fixture(scope="module", autouse=True)
 def _fewer_pairs() -> Iterator[None]:
-    """A slowdown of 10 % needs fewer samples than a gate takes."""
+    """Such a slowdown needs fewer samples than a gate takes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paired_launches, "_MIN_PAIRS", 6)
         patch.setattr(paired_launches, "_SECONDS", 0.0)
