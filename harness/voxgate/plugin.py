@@ -21,7 +21,7 @@ import pytest
 from voxgate.artifacts.progress import Lines
 from voxgate.config import RunConfig
 from voxgate.config.file import read_settings
-from voxgate.config.options import FILE_OPTIONS, GATE_OPTIONS, config_of, flag_of
+from voxgate.config.options import FILE_OPTIONS, config_of, flag_of, limits_of
 from voxgate.errors import ArtifactError, UsageError
 from voxgate.files import check_writable
 from voxgate.metrics.replay import ReplayClock
@@ -47,9 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("voxgate", "real INT8 engines")
     for name, option in FILE_OPTIONS.items():
         flag = f"--vg{flag_of(name)[1:]}"
-        kinds = {"action": "store_true"} if option.flag else {"type": option.parse}
-        action = {"action": "append"} if option.repeated else {}
-        group.addoption(flag, dest=f"vg_{name}", default=None, help=option.help, **kinds, **action)
+        group.addoption(flag, dest=f"vg_{name}", **option.keywords())
     group.addoption(
         "--vg-profile", default="", help="of voxgate.toml: its [profile.NAME] counts, too"
     )
@@ -72,27 +70,24 @@ def pytest_configure(config: pytest.Config) -> None:
             **{name: config.getoption(f"vg_{name}") for name in FILE_OPTIONS},
         )
         config.stash[_CONFIG] = config_of(typed, found.values, found.places).check()
-        config.stash[_RULES] = _rules(config, found.values)
+        config.stash[_RULES] = _rules(config, limits_of(typed, found.values))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def _rules(config: pytest.Config, filed: Mapping[str, Any]) -> GateConfig | None:
+def _rules(config: pytest.Config, limits: Mapping[str, Any]) -> GateConfig | None:
     """What to judge against; None where no baselines are named.
 
     Raises:
         UsageError: an option makes no sense.
     """
-    typed = {name: config.getoption(f"vg_{name}") for name in GATE_OPTIONS}
-    chosen = {name: filed.get(name) if word is None else word for name, word in typed.items()}
-    if chosen["baselines"] is None:
+    if "baselines" not in limits:
         for name in ("--update-baselines", "--vg-gate-record"):
             if config.getoption(name):
                 msg = f"{name} needs the folder: --vg-baselines DIR"
                 raise UsageError(msg)
         return None
-    given = {name: word for name, word in chosen.items() if word is not None}
-    return GateConfig(**given, update=config.getoption("--update-baselines")).check()
+    return GateConfig(**limits, update=config.getoption("--update-baselines")).check()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

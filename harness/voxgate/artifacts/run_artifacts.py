@@ -180,7 +180,7 @@ class Artifacts:
                 "checkpoint": (
                     "seeded" if seeded else checkpoint_sha256(checkpoint, model, self.config.task)
                 ),
-                "code": source_fingerprint("stages/expand.py", *_architecture(model)),
+                "code": source_fingerprint("stages/expand.py", file_of(models.get(model).module)),
                 "packages": versions(_MODEL_PACKAGES),
             }
             return self.cache.get_or_make("weights", inputs, requests.Expanded, make)
@@ -197,7 +197,7 @@ class Artifacts:
                 "classes": classes,  # VISTA3D's weights are the same for any
                 "weights": weights.digest,
                 "patches": patches.digest,
-                "code": source_fingerprint("stages/export.py", *_architecture(model)),
+                "code": source_fingerprint("stages/export.py", file_of(models.get(model).module)),
                 "packages": versions((*_EXPORT_PACKAGES, "onnxruntime")),
             }
 
@@ -236,7 +236,7 @@ class Artifacts:
                 "method": method,
                 "scheme": quantizer.scheme,
                 "cpu": [cpu_model(), *isa_flags()],  # it computes the calibrated ranges
-                "code": source_fingerprint("stages/quantize.py", *quantizer.code),
+                "code": source_fingerprint("stages/quantize.py", file_of(quantizer.module)),
                 "packages": versions(quantizer.packages),
             }
 
@@ -272,7 +272,7 @@ class Artifacts:
                 "threads": self.config.thread_count,
                 "workspace_bytes": self.config.workspace_bytes,
                 "cpu": [cpu_model(), *isa_flags()],
-                "code": source_fingerprint("stages/build.py", *spec.files),
+                "code": source_fingerprint("stages/build.py", file_of(spec.module)),
                 "packages": {
                     name: build
                     for name, build in interpreter.builds.items()
@@ -366,8 +366,3 @@ class Artifacts:
         if isinstance(done, HarnessError):
             raise done
         return done  # type: ignore[return-value]
-
-
-def _architecture(model: str) -> tuple[str, ...]:
-    """The file of a network's architecture, for keys: the table names it, and imports none."""
-    return (file_of(models.get(model).module),)

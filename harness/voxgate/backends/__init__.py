@@ -46,16 +46,6 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
         default_quantizer="modelopt",
         formats=("onnx-qdq",),
         packages=packages,
-        files=(
-            f"backends/{module}.py",
-            "backends/tensorrt.py",
-            "backends/tensorrt_cache.py",
-            "backends/tensorrt_network.py",
-            "backends/tensorrt_session.py",
-            "backends/tensorrt_single.py",
-            "backends/tensorrt_versions.py",
-            "backends/cuda_runtime.py",
-        ),
         install=install,
         modules={module: packages[-1], "cuda.bindings": "cuda-bindings"},
         gpu_bound=True,
@@ -70,7 +60,6 @@ def _tensorrt(name: str, title: str, packages: tuple[str, ...], install: str) ->
 def _pytorch(name: str, title: str) -> BackendSpec:
     """Eager and compiled PyTorch differ in the module that loads an engine."""
     module = name.replace("-", "_")
-    files = dict.fromkeys((f"backends/{module}.py", "backends/pytorch.py", "backends/cuda.py"))
     return BackendSpec(
         name=name,
         title=title,
@@ -80,7 +69,6 @@ def _pytorch(name: str, title: str) -> BackendSpec:
         default_quantizer=None,
         formats=(),
         packages=("torch", "monai"),
-        files=tuple(files),
         install="pip install torch",
         modules={name: name for name in ("torch", "monai", "einops", "safetensors")},
         reasons={
@@ -110,7 +98,6 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer="nncf",
             formats=("openvino-ir", "onnx-qdq"),
             packages=("openvino",),
-            files=("backends/openvino.py", "backends/openvino_pairs.py"),
             install="pip install openvino",
             modules={"openvino": "openvino"},
             reasons={"fp16": _NO_FP16_CPU},
@@ -124,7 +111,6 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer="modelopt",
             formats=("onnx-qdq",),
             packages=("onnxruntime",),
-            files=("backends/onnxruntime.py",),
             install="pip install onnxruntime",
             modules={"onnxruntime": "onnxruntime", "onnx": "onnx"},
             reasons={
@@ -142,11 +128,6 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer=None,
             formats=(),
             packages=("onnxruntime-gpu",),
-            files=(
-                "backends/onnxruntime_cuda.py",
-                "backends/onnxruntime.py",
-                "backends/cuda_runtime.py",
-            ),
             install="pip install 'onnxruntime-gpu[cuda,cudnn]' onnx cuda-bindings",
             modules={
                 "onnxruntime": "onnxruntime-gpu",
@@ -186,7 +167,6 @@ BACKENDS: dict[str, BackendSpec] = {
             default_quantizer=None,
             formats=(),
             packages=(),
-            files=("backends/fake.py",),
             install="it is always there",
             reasons={},
             graph=GraphFacts(

@@ -26,8 +26,8 @@ class BackendSpec:
     """What can be said of a backend without importing its SDK.
 
     ``sources`` names, for each precision the backend has, what an engine is built from.
-    ``packages`` are the distributions, and ``files`` the modules of the harness, whose change changes
-    an engine; ``gpu_bound`` is whether another GPU or driver does, too. ``modules`` are what a worker
+    ``packages`` are the distributions whose change changes an engine; ``gpu_bound`` is whether another
+    GPU or driver does, too. ``modules`` are what a worker
     imports, and the distributions they come from. ``reasons`` explains
     precisions that the runtime lacks altogether. ``graph`` is for a backend that builds from no
     ONNX and says itself what its network consists of.
@@ -41,7 +41,6 @@ class BackendSpec:
     default_quantizer: str | None
     formats: tuple[QuantizedFormat, ...]
     packages: tuple[str, ...]
-    files: tuple[str, ...]
     install: str
     reasons: Mapping[Precision, str]
     modules: Mapping[str, str] = field(default_factory=dict)

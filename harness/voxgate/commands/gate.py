@@ -10,10 +10,10 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from voxgate.commands.options import add_run_options, make_config, reporting, settings_of
+from voxgate.commands.options import add_run_options, reporting, settings_of
 from voxgate.commands.report import check_places, print_places, write_with_page
 from voxgate.config import RunConfig, default_record_path
-from voxgate.config.options import GATE_OPTIONS
+from voxgate.config.options import GATE_OPTIONS, config_of, flag_of, limits_of
 from voxgate.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_REGRESSION, HarnessError
 from voxgate.records.case import CaseId
 from voxgate.records.run import RunRecord
@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run options, the baselines and the tolerances."""
     add_run_options(parser)
     gate = parser.add_argument_group("gate")
-    gate.add_argument("--baselines", type=Path, help="folder; default: baselines")
+    defaults = GateConfig()
+    for name, option in GATE_OPTIONS.items():
+        words = f"{option.help}; default: {getattr(defaults, option.field)}"
+        gate.add_argument(flag_of(name), **(option.keywords() | {"help": words}))
     gate.add_argument(
         "--update-baselines", nargs="?", const="all", default="", metavar="new",
         help="accept this run instead of judging it; =new: only what has no baseline",
     )  # fmt: skip
-    defaults = GateConfig()
-    gate.add_argument("--tolerance", type=float, help=f"slower by; default: {defaults.tolerance}")
-    gate.add_argument("--dice-margin", type=float, help=f"default: {defaults.dice_margin}")
     gate.add_argument(
         "--self-test", action="store_true",
         help="judge nothing, but say which tolerance this host supports: engines beside themselves",
@@ -54,8 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 pass, 1 regression, 3 inconclusive, 4 when a case failed or is unavailable."""
-    config = make_config(options)
-    rules = _rules(options)
+    found = settings_of(options)
+    config = config_of(options, found.values, found.places).check()
+    limits = limits_of(options, found.values)
+    rules = GateConfig(**limits, update=options.update_baselines).check()
     path = config.record or default_record_path(kind="" if rules.update == "all" else "gate")
     check_places(path)
     if options.self_test:
@@ -73,15 +75,6 @@ def run(options: argparse.Namespace) -> int:
     write_with_page(path, result)
     _print(result, path)
     return EXIT_CODES[result.outcome]
-
-
-def _rules(options: argparse.Namespace) -> GateConfig:
-    """What was typed, else what a file sets, else the defaults."""
-    filed = settings_of(options).values
-    typed = {name: getattr(options, name) for name in GATE_OPTIONS}
-    chosen = {name: filed.get(name) if word is None else word for name, word in typed.items()}
-    given = {name: word for name, word in chosen.items() if word is not None}
-    return GateConfig(**given, update=options.update_baselines).check()
 
 
 def _accept(config: RunConfig, rules: GateConfig, path: Path) -> int:

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from voxgate.artifacts.progress import Bar, Lines, Reporter
 from voxgate.config import RunConfig
 from voxgate.config.file import Settings, read_settings
-from voxgate.config.options import RUN_OPTIONS, Option, config_of, flag_of, given
+from voxgate.config.options import RUN_OPTIONS, config_of, flag_of, given
 from voxgate.errors import UsageError
 
 
@@ -30,16 +29,7 @@ def add_run_options(
     made = {title: parser.add_argument_group(title) for title in groups}
     for name, option in RUN_OPTIONS.items():
         if name in names:
-            made[option.group].add_argument(flag_of(name), **_settings(option))
-
-
-def _settings(option: Option) -> dict[str, Any]:
-    """For argparse. None stands for an option that was not typed, whatever its default."""
-    common = {"default": None, "help": option.help}
-    if option.flag:
-        return common | {"action": "store_true"}
-    action = "append" if option.repeated else "store"
-    return common | {"action": action, "type": option.parse, "metavar": option.metavar}
+            made[option.group].add_argument(flag_of(name), **option.keywords())
 
 
 def make_config(

@@ -60,14 +60,16 @@ def read_settings(folder: Path, profile: str = "") -> Settings:
     if not isinstance(profiles, dict) or not all(isinstance(t, dict) for t in profiles.values()):
         msg = f"{path}: {_PROFILES} must hold tables, as [profile.nightly] begins one"
         raise UsageError(msg)
-    for name, chosen in profiles.items():
-        _values(path, chosen, f"{_PROFILES}.{name}.")
+    checked = {
+        name: _values(path, chosen, f"{_PROFILES}.{name}.") for name, chosen in profiles.items()
+    }
+    if profile and not profiles:
+        msg = f"{path} has no profiles; [{_PROFILES}.{profile}] would begin this one"
+        raise UsageError(msg)
     if profile and profile not in profiles:
         kind = f"profile in {path}"
         raise unknown_name(kind, profile, profiles)
-    outside, inside = _values(path, table, ""), {}
-    if profile:
-        inside = _values(path, profiles[profile], f"{_PROFILES}.{profile}.")
+    outside, inside = _values(path, table, ""), checked[profile] if profile else {}
     places = dict.fromkeys(outside, path.name)
     return Settings(
         values=outside | inside,

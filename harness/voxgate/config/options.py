@@ -70,6 +70,14 @@ class Option:
     flag: bool = False
     repeated: bool = False
 
+    def keywords(self) -> dict[str, Any]:
+        """For argparse and for pytest. None stands for what was not typed, whatever the default."""
+        common = {"default": None, "help": self.help}
+        if self.flag:
+            return common | {"action": "store_true"}
+        action = "append" if self.repeated else "store"
+        return common | {"action": action, "type": self.parse, "metavar": self.metavar}
+
     @property
     def names(self) -> bool:
         """Whether it takes several names, which commas separate."""
@@ -168,7 +176,7 @@ RUN_OPTIONS = {
 # What a gate compares with: no fields of a run's configuration.
 GATE_OPTIONS = {
     "baselines": Option(
-        field="baselines", group=_GATE, parse=Path, help="folder; default: baselines"
+        field="baselines", group=_GATE, parse=Path, help="folder of accepted engines"
     ),
     "tolerance": Option(field="tolerance", group=_GATE, parse=float, help="slower by, as a share"),
     "dice_margin": Option(
@@ -219,6 +227,13 @@ def config_of(
     return RunConfig(
         **fields, record=getattr(options, "record", None), set_by=tuple(sorted(origins.items()))
     )
+
+
+def limits_of(options: argparse.Namespace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The gate's options that were typed, else as a file's ``values`` set them; no others."""
+    typed = {name: getattr(options, name) for name in GATE_OPTIONS}
+    chosen = {name: values.get(name) if word is None else word for name, word in typed.items()}
+    return {GATE_OPTIONS[name].field: word for name, word in chosen.items() if word is not None}
 
 
 def command_line(config: RunConfig) -> str:

@@ -60,15 +60,6 @@ def _simulation(attribute: str, scheme: str, words: str) -> QuantizerSpec:
         format="onnx-qdq",
         methods=("max",),
         packages=("numpy", "onnx", "onnxruntime"),
-        files=(
-            "quantization/formulas.py",
-            "quantization/grids.py",
-            "quantization/float8.py",
-            "quantization/onnx_view.py",
-            "quantizers/rewrite.py",
-            "quantizers/schemes.py",
-            "backends/onnxruntime.py",
-        ),
     )
 
 

@@ -20,8 +20,7 @@ class QuantizerSpec:
     """What can be said of a quantizer without importing its SDK.
 
     ``methods`` are the calibration methods that it really has; the first is the default. ``scheme``
-    is what a simulation rounds to, and ``files`` are modules of the harness whose change changes what
-    it writes, beside all quantizers'.
+    is what a simulation rounds to.
     """
 
     name: str
@@ -32,14 +31,6 @@ class QuantizerSpec:
     packages: tuple[str, ...]
     attribute: str = "QUANTIZER"
     scheme: str = ""
-    files: tuple[str, ...] = ()
-
-    @property
-    def code(self) -> tuple[str, ...]:
-        """The modules whose change changes what it writes; where runtimes want pairs is none of them."""
-        own = self.module.removeprefix("voxgate.").replace(".", "/")
-        shared = (f"quantizers/{name}.py" for name in ("__init__", "base", "images"))
-        return (*shared, f"{own}.py", *self.files)
 
     def check_method(self, method: str) -> str:
         """The method, or the default for an empty name.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from voxgate import __version__, backends, quantizers
 from voxgate.artifacts.cache import Cache
-from voxgate.artifacts.fingerprint import source_fingerprint
+from voxgate.artifacts.fingerprint import file_of, source_fingerprint
 from voxgate.artifacts.progress import Reporter
 from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.backends import BackendSpec
@@ -226,7 +226,7 @@ def measure_cached(
         "patches": artifacts.patches().digest,
         "calibration": artifacts.calibration().digest if quantized else "",
         "config": artifacts.config.facts(),
-        "code": source_fingerprint("stages", "runs/bench.py", *spec.files),
+        "code": source_fingerprint("stages", "runs/bench.py", file_of(spec.module)),
     }
 
     def make(_: Path) -> CaseResult:

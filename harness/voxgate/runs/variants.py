@@ -13,7 +13,7 @@ from pathlib import Path
 from voxgate import backends, datasets
 from voxgate.artifacts import jobs
 from voxgate.artifacts.cache import Artifact
-from voxgate.artifacts.fingerprint import source_fingerprint
+from voxgate.artifacts.fingerprint import file_of, source_fingerprint
 from voxgate.artifacts.launcher import run_job
 from voxgate.artifacts.run_artifacts import Artifacts
 from voxgate.errors import HarnessError, QuantizationError
@@ -187,7 +187,7 @@ class PartlyQuantized:
             "between": request.edit.between,
             "patches": request.patches,
             "cpu": [cpu_model(), *isa_flags()],
-            "code": source_fingerprint(*_CODE, *spec.files),
+            "code": source_fingerprint(*_CODE, file_of(spec.module)),
             "packages": versions(spec.packages),
         }
 

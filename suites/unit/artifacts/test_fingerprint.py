@@ -99,7 +99,7 @@ def test_a_network_is_no_other_ones_code() -> None:
 
 def test_no_quantizer_is_another_ones_code_and_none_places_pairs() -> None:
     for name, other in (("nncf", "modelopt"), ("modelopt", "nncf")):
-        own = reached("stages/quantize.py", *quantizers.get(name).code)
+        own = reached("stages/quantize.py", file_of(quantizers.get(name).module))
         assert f"quantizers/{name}.py" in own
         assert f"quantizers/{other}.py" not in own
         assert not [
@@ -107,13 +107,24 @@ def test_no_quantizer_is_another_ones_code_and_none_places_pairs() -> None:
         ]
 
 
-def test_every_file_of_a_table_is_there() -> None:
-    for files in (
-        *(spec.files for spec in backends.BACKENDS.values()),
-        *(spec.code for spec in quantizers.QUANTIZERS.values()),
-        *(spec.code for spec in quantizers.SIMULATIONS.values()),
-    ):
-        assert [name for name in files if not (PACKAGE / name).is_file()] == []
+def test_every_module_of_a_table_is_there() -> None:
+    modules = (
+        *(spec.module for spec in backends.BACKENDS.values()),
+        *(spec.module for spec in quantizers.QUANTIZERS.values()),
+        *(spec.module for spec in quantizers.SIMULATIONS.values()),
+    )
+    for module in modules:
+        assert (PACKAGE / file_of(module)).is_file()
+
+
+def test_the_code_of_a_backend_is_all_that_its_module_imports() -> None:
+    tensorrt = reached(file_of(backends.get("tensorrt").module))
+    for part in ("cache", "inspector", "network", "session", "single", "versions"):
+        assert f"backends/tensorrt_{part}.py" in tensorrt
+    assert "backends/cuda_runtime.py" in tensorrt
+    assert "backends/openvino.py" not in tensorrt
+    assert "backends/openvino_pairs.py" in reached(file_of(backends.get("openvino").module))
+    assert "backends/cuda.py" in reached(file_of(backends.get("pytorch-compile").module))
 
 
 def test_a_change_of_anything_that_is_imported_is_another_key(

@@ -17,6 +17,7 @@ import torch
 from safetensors.numpy import save
 from voxgate import backends, models
 from voxgate.artifacts import jobs
+from voxgate.artifacts.fingerprint import file_of, reached
 from voxgate.artifacts.launcher import Limits, run_job
 from voxgate.backends import cuda, pytorch, pytorch_compile
 from voxgate.backends.pytorch import PyTorchSession
@@ -85,7 +86,7 @@ def test_the_table_has_four_precisions_and_takes_weights(name: str) -> None:
     assert spec.precisions == ("fp32", "tf32", "fp16", "bf16") == tuple(pytorch.MODES)
     assert set(spec.sources.values()) == {"weights"}
     assert spec.default_precisions == ("fp32",)
-    assert "backends/pytorch.py" in spec.files
+    assert "backends/pytorch.py" in reached(file_of(spec.module))
 
 
 @pytest.mark.skipif(GPU, reason="a GPU is here")

@@ -195,6 +195,11 @@ def test_a_profile_that_is_not_there_is_refused(
     (folder / "voxgate.toml").write_text(FAKE)
     assert main(["bench", "--profile", "nightli"]) == 2
     assert "Did you mean 'nightly'" in capsys.readouterr().err
+    (folder / "voxgate.toml").write_text('models = "unet"')
+    assert main(["bench", "--profile", "nightly"]) == 2
+    told = capsys.readouterr().err
+    assert "has no profiles" in told
+    assert "[profile.nightly] would begin this one" in told
 
 
 def test_a_command_takes_from_a_file_what_it_can_use(
