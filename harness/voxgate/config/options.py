@@ -111,14 +111,14 @@ RUN_OPTIONS = {
         field="quantizer", group=_QUANTIZATION, help="default: the backend's own"
     ),
     "calibration": Option(
-        field="calibration_method", group=_QUANTIZATION, help="method; default: the quantizer's"
+        field="calibration_method", group=_QUANTIZATION, help="calibration method; default: the quantizer's"
     ),
     "calibration_patches": Option(
         field="calibration_patches", group=_QUANTIZATION, parse=int, metavar="N",
-        help="how many to draw; default: the task's fixed ones, or one a volume",
+        help="how many patches to draw; default: the task's fixed ones, or one a volume",
     ),
     "calibration_seed": Option(
-        field="calibration_seed", group=_QUANTIZATION, parse=int, metavar="S", help="which to draw"
+        field="calibration_seed", group=_QUANTIZATION, parse=int, metavar="S", help="which patches to draw"
     ),
     "calibration_data": Option(
         field="calibration_data", group=_QUANTIZATION, parse=Path, metavar="DIR",
@@ -139,27 +139,27 @@ RUN_OPTIONS = {
     "threads": Option(
         field="threads", group=_MEASURING, parse=int, help="default: every usable core"
     ),
-    "launches": Option(field="launches", group=_MEASURING, parse=int, help="processes a case"),
-    "warmups": Option(field="warmups", group=_MEASURING, parse=int, help="inferences, not timed"),
+    "launches": Option(field="launches", group=_MEASURING, parse=int, help="processes per case"),
+    "warmups": Option(field="warmups", group=_MEASURING, parse=int, help="inferences before timing begins, per launch"),
     "min_samples": Option(
-        field="min_samples", group=_MEASURING, parse=int, help="timed inferences a launch"
+        field="min_samples", group=_MEASURING, parse=int, help="timed inferences per launch, at least"
     ),
     "max_samples": Option(
-        field="max_samples", group=_MEASURING, parse=int, help="timed inferences a launch"
+        field="max_samples", group=_MEASURING, parse=int, help="timed inferences per launch, at most"
     ),
     "seconds": Option(
-        field="seconds_per_launch", group=_MEASURING, parse=float, help="of sampling a launch"
+        field="seconds_per_launch", group=_MEASURING, parse=float, help="seconds of timed inferences per launch"
     ),
     "time_limit": Option(
-        field="time_limit_s", group=_MEASURING, parse=float, help="seconds a worker may take"
+        field="time_limit_s", group=_MEASURING, parse=float, help="seconds that a worker may take"
     ),
     "memory_limit": Option(
         field="memory_limit_bytes", group=_MEASURING, parse=float, read=gib_to_bytes, write=_gib,
-        help="GiB a worker may hold; default: no limit",
+        help="GiB that a worker may hold; default: no limit",
     ),
     "workspace": Option(
         field="workspace_bytes", group=_GPU, parse=float, read=gib_to_bytes, write=_gib,
-        help="GiB the builder may use; default: its own",
+        help="GiB that the builder may use; default: its own",
     ),
     "cuda_graph": Option(
         field="cuda_graph", group=_GPU, flag=True, help="capture a launch and replay it"
@@ -178,7 +178,9 @@ GATE_OPTIONS = {
     "baselines": Option(
         field="baselines", group=_GATE, parse=Path, help="folder of accepted engines"
     ),
-    "tolerance": Option(field="tolerance", group=_GATE, parse=float, help="slower by, as a share"),
+    "tolerance": Option(
+        field="tolerance", group=_GATE, parse=float, help="share by which an engine may be slower"
+    ),
     "dice_margin": Option(
         field="dice_margin", group=_GATE, parse=float, help="Dice that may be lost"
     ),
