@@ -33,6 +33,9 @@ SCRIPT = Path(__file__).with_name("build_plan.py")
 FORWARD = Path(__file__).with_name("forward.c")
 NEWEST = "11.4.0.106"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-fp16")
+# At a push: normalized by batch and by instance. A nightly builds the eight of the default set.
+PUSHED = ("unet", "stunet-s")
+NIGHTLY = os.environ.get("VOXGATE_PROFILE") == "nightly"
 OPTIONS = EngineOptions(precision="fp32", threads=2, model="unet", task="mni152", classes=3)
 
 Answer = Mapping[str, Any]
@@ -40,9 +43,11 @@ Build = Callable[[Path, EngineOptions], Answer]
 
 
 def _models(config: pytest.Config) -> tuple[str, ...]:
-    """Those that are selected, else the networks of the default set."""
+    """Those that are selected, else two of them, or in a nightly the networks of the default set."""
     typed = config.getoption("--vg-models")
-    return DEFAULT_MODELS if typed is None else split_models(typed)
+    if typed is not None:
+        return split_models(typed)
+    return DEFAULT_MODELS if NIGHTLY else PUSHED
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
