@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxgate.backends.base import HostTimed, LayerTimes, Quiet, Tensor
-from voxgate.errors import BuildError, QuantizationError, UnavailableError
+from voxgate.errors import BuildError, UnavailableError
 from voxgate.machine.sdk import import_sdk
 from voxgate.records.engine import ExecutedLayer
 from voxgate.records.runtime import EngineOptions, Probe
@@ -107,28 +107,6 @@ def run_file(path: Path, image: Tensor, options: EngineOptions) -> NDArray[np.ge
     (output,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})
     result: NDArray[np.generic] = output
     return result
-
-
-def run_images(
-    path: Path, images: NDArray[np.float32], outputs: Sequence[str]
-) -> Iterator[list[NDArray[np.generic]]]:
-    """The named outputs of an ONNX file for each of the images, (N, 1, D, H, W), one at a time.
-
-    Raises:
-        QuantizationError: ONNX Runtime refused the graph, or an inference.
-    """
-    ort = sdk()
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(path, settings, ["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        for index in range(len(images)):
-            image = np.ascontiguousarray(images[index : index + 1], dtype=np.float32)
-            yield session.run(list(outputs), {name: image})
-    except Exception as error:
-        msg = f"ONNX Runtime could not run {path.name} to calibrate it: {error}"
-        raise QuantizationError(msg) from error
 
 
 def _settings(options: EngineOptions) -> onnxruntime.SessionOptions:

@@ -7,6 +7,7 @@ one inference a patch is enough. ONNX Runtime computes them, whatever runtime ca
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from voxgate.backends.onnxruntime import sdk as onnxruntime_sdk
 from voxgate.errors import ArtifactError, QuantizationError
+from voxgate.quantizers.images import image_at
 from voxgate.records.scales import Ranges
 
 if TYPE_CHECKING:
@@ -29,15 +31,27 @@ def measure(path: Path, images: NDArray[np.float32], threads: int) -> Ranges:
     """The ranges of the graph's input and of what its nodes compute, on (N, 1, D, H, W) images.
 
     Raises:
+        ArtifactError, QuantizationError, UnavailableError: as `extremes`.
+    """
+    return collect(*extremes(path, images, threads))
+
+
+def extremes(
+    path: Path, images: NDArray[np.float32], threads: int, only: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[NDArray[np.float32]]]:
+    """Names of tensors, and for each image of (N, 1, D, H, W) their (names, 2) least and greatest values.
+
+    One image is in memory at a time, also of a mapped file. ``only`` these tensors; by default all.
+
+    Raises:
         ArtifactError: the graph cannot be read, or its opset is too old.
-        QuantizationError: ONNX Runtime refused it.
+        QuantizationError: ONNX Runtime refused the graph, or an inference.
         UnavailableError: ONNX Runtime is not installed.
     """
     model = _load(path)
-    names = add_reductions(model)
+    names = add_reductions(model, only)
     with tempfile.TemporaryDirectory(prefix="voxgate-ranges-") as folder:
-        rows = _run(_saved(model, Path(folder)), names, images, threads)
-    return collect(names, rows)
+        return names, _run(_saved(model, Path(folder)), names, images, threads)
 
 
 def collect(names: tuple[str, ...], rows: list[NDArray[np.float32]]) -> Ranges:
@@ -54,8 +68,8 @@ def collect(names: tuple[str, ...], rows: list[NDArray[np.float32]]) -> Ranges:
     )
 
 
-def add_reductions(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Put both reductions behind every float tensor, as the only outputs; the tensors' names.
+def add_reductions(model: onnx.ModelProto, only: Sequence[str] = ()) -> tuple[str, ...]:
+    """Put both reductions behind every float tensor, or these, as the only outputs; the tensors' names.
 
     Raises:
         ArtifactError: the graph's opset is older than the reductions.
@@ -67,7 +81,7 @@ def add_reductions(model: onnx.ModelProto) -> tuple[str, ...]:
         msg = f"the float graph has opset {opset}; measuring ranges needs {_OLDEST_OPSET} or newer"
         raise ArtifactError(msg)
     graph = model.graph
-    names = _float_tensors(model)
+    names = tuple(only) or _float_tensors(model)
     wanted, nodes = set(names), []
     inputs = [value.name for value in graph.input if value.name in wanted]
     nodes += [node for name in inputs for node in _reductions(name)]
@@ -140,10 +154,14 @@ def _run(
     session = _session(path, threads)
     given = session.get_inputs()[0].name
     outputs = [mark + name for name in names for mark in (_LEAST, _GREATEST)]
-    return [
-        np.asarray(session.run(outputs, {given: np.ascontiguousarray(image[None])})).reshape(-1, 2)
-        for image in images
-    ]
+    try:
+        return [
+            np.asarray(session.run(outputs, {given: image_at(images, index)})).reshape(-1, 2)
+            for index in range(len(images))
+        ]
+    except Exception as error:
+        msg = f"ONNX Runtime could not run the float graph to measure its ranges: {error}"
+        raise QuantizationError(msg) from error
 
 
 def _session(path: Path, threads: int) -> Any:

@@ -8,7 +8,6 @@ greatest magnitude over all calibration patches, nothing is searched, trained or
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgate.backends.onnxruntime import run_images
 from voxgate.errors import QuantizationError
 from voxgate.quantizers import schemes
 from voxgate.quantizers.base import Quantized
+from voxgate.quantizers.ranges import extremes
 from voxgate.quantizers.rewrite import find_targets, rewrite
 from voxgate.records.engine import GraphNode
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 _FILE = "quantized.onnx"
 _INLINE_BYTES = 2**30  # a protobuf holds no more than two of these
-_ENDS = ("ReduceMin", "ReduceMax")
+_THREADS = 0  # as many as the process has
 
 
 class Simulation:
@@ -51,57 +50,32 @@ class Simulation:
         model = _load(onnx)
         targets = find_targets(model, kept)
         names = [target.activation for target in targets] if self._scheme.activations else []
-        ranges = measure_ranges(onnx, images, tuple(dict.fromkeys(names)), folder)
+        ranges = measure_ranges(onnx, images, tuple(dict.fromkeys(names)))
         rounded = rewrite(model, self._scheme, targets, ranges)
         _save(model, folder / _FILE)
         return Quantized(format="onnx-qdq", file=_FILE, quantize_nodes=rounded)
 
 
 def measure_ranges(
-    onnx: Path, images: NDArray[np.float32], names: Sequence[str], folder: Path
+    onnx: Path, images: NDArray[np.float32], names: Sequence[str]
 ) -> Mapping[str, np.float32]:
     """The greatest magnitude of each tensor over all images, (N, 1, D, H, W), one at a time.
-
-    The graph gets a minimum and a maximum of each tensor as further outputs, so that no activation
-    lives longer than in an ordinary inference. ``folder`` holds that graph meanwhile.
 
     Raises:
         QuantizationError: a tensor is not finite; names it and the patch.
     """
     if not names:
         return {}
-    found = dict.fromkeys(names, np.float32(0))
-    with tempfile.TemporaryDirectory(prefix="calibration-", dir=folder) as scratch:
-        path = Path(scratch) / "observed.onnx"
-        _save(_observed(_load(onnx), names), path)
-        outputs = [end for name in names for end in _ends(name)]
-        for index, values in enumerate(run_images(path, images, outputs)):
-            extremes = np.abs(np.array(values, np.float32)).reshape(len(names), len(_ENDS))
-            for name, pair in zip(names, extremes, strict=True):
-                if not np.isfinite(pair).all():
-                    msg = (
-                        f"tensor {name!r} has values that are not finite on calibration patch "
-                        f"{index}; find the layer that overflows before quantizing {onnx.name}"
-                    )
-                    raise QuantizationError(msg)
-                found[name] = np.maximum(found[name], pair.max())
-    return found
-
-
-def _ends(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}/{kind}" for kind in _ENDS)
-
-
-def _observed(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """The model with the ends of each tensor as its outputs, after those it has."""
-    import onnx
-
-    for name in names:
-        for kind, end in zip(_ENDS, _ends(name), strict=True):
-            model.graph.node.append(onnx.helper.make_node(kind, [name], [end], keepdims=0))
-            value = onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [])
-            model.graph.output.append(value)
-    return model
+    measured, rows = extremes(onnx, images, _THREADS, names)
+    for index, row in enumerate(rows):
+        for name, pair in zip(measured, row, strict=True):
+            if not np.isfinite(pair).all():
+                msg = (
+                    f"tensor {name!r} has values that are not finite on calibration patch "
+                    f"{index}; find the layer that overflows before quantizing {onnx.name}"
+                )
+                raise QuantizationError(msg)
+    return dict(zip(measured, np.abs(rows).max(axis=(0, 2)), strict=True))
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -26,7 +26,7 @@ def measure_ranges(request: RangesRequest) -> Measured:
         QuantizationError: ONNX Runtime refused the graph.
     """
     try:
-        images = np.load(request.images, allow_pickle=False)
+        images = np.load(request.images, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         msg = f"{request.images} cannot be read: {error}"
         raise ArtifactError(msg) from error

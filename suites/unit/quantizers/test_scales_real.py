@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,10 +15,14 @@ from voxgate import quantizers
 from voxgate.errors import ArtifactError, HarnessError, UsageError
 from voxgate.quantization import readers
 from voxgate.quantization.tensors import Reading
+from voxgate.quantizers import ranges as ranges_module
 from voxgate.quantizers.check_scales import check
 from voxgate.quantizers.conventions import CONVENTIONS
+from voxgate.quantizers.images import image_at as read_image
 from voxgate.quantizers.ranges import add_reductions, measure
 from voxgate.records.scales import CheckedScales, Ranges
+from voxgate.stages import scales as stage
+from voxgate.stages.scale_requests import RangesRequest
 
 CHANNELS, SIDE = 32, 8
 
@@ -287,3 +292,33 @@ def test_a_graph_that_the_runtime_refuses_is_named(network: Path, tmp_path: Path
 def test_a_float_graph_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no ONNX file"):
         measure(tmp_path / "x.onnx", patches(), threads=1)
+
+
+def test_the_images_of_a_file_are_read_one_at_a_time(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.concatenate([patches(), patches() + 1])
+    np.save(tmp_path / "images.npy", images)
+    taken: list[tuple[bool, int]] = []
+
+    def image_at(given: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        taken.append((isinstance(given, np.memmap), index))
+        return read_image(given, index)
+
+    monkeypatch.setattr(ranges_module, "image_at", image_at)
+    request = RangesRequest(
+        onnx=str(network), images=str(tmp_path / "images.npy"), folder=str(tmp_path), threads=1
+    )
+    measured = stage.measure_ranges(request)
+    assert measured.patches == len(images)
+    assert taken == [(True, index) for index in range(len(images))]
+    written = msgspec.json.decode((tmp_path / "ranges.json").read_bytes(), type=Ranges)
+    assert written == measure(network, images, threads=1)
+
+
+def test_the_tensors_that_are_asked_for_have_the_ranges_that_all_have(network: Path) -> None:
+    names, rows = ranges_module.extremes(network, patches(), 1, ("joined", "image"))
+    assert names == ("joined", "image")
+    everything = measure(network, patches(), threads=1).by_tensor
+    for column, name in enumerate(names):
+        assert [tuple(map(float, row[column])) for row in rows] == list(everything[name])
