@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxgate.errors import ExportError
+from voxgate.quantization.onnx_view import varying_tensors
 from voxgate.records.engine import GraphFacts, GraphNode
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ def _shapes(graph: onnx.GraphProto) -> Shapes:
 
 def _constant_tensors(graph: onnx.GraphProto) -> set[str]:
     """Tensors that no input reaches: compilers compute them once, engines never."""
-    varying = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
-    for node in graph.node:  # in topological order, as ONNX demands
-        if not varying.isdisjoint(node.input):
-            varying |= set(node.output)
-    return {name for node in graph.node for name in node.output} - varying
+    return {name for node in graph.node for name in node.output} - varying_tensors(graph)
 
 
 def _bias_additions(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:

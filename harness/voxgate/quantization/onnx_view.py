@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,7 +149,7 @@ def read_view(model: onnx.ModelProto) -> View:
             name: node for node in nodes if node.op_type != "Constant" for name in node.output
         },
         constants=constants,
-        varying=_varying(graph),
+        varying=varying_tensors(graph),
         opset=max(versions, default=1),  # a file that names none is from before there were two
     )
 
@@ -216,12 +216,14 @@ def _constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
     return None
 
 
-def _varying(graph: onnx.GraphProto) -> frozenset[str]:
-    """The tensors that an input of the graph reaches."""
+def varying_tensors(
+    graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto] | None = None
+) -> frozenset[str]:
+    """The tensors that an input of the graph reaches; ``nodes`` are its own in another order."""
     import onnx
 
     varying = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
-    for node in graph.node:  # in topological order, as ONNX demands
+    for node in graph.node if nodes is None else nodes:  # in topological order, as ONNX demands
         # A body of If or Loop reads tensors that its node does not list as inputs.
         has_body = any(entry.type == onnx.AttributeProto.GRAPH for entry in node.attribute)
         if has_body or not varying.isdisjoint(node.input):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxgate.errors import ArtifactError
-from voxgate.quantization.onnx_view import name_of
+from voxgate.quantization.onnx_view import name_of, varying_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -96,13 +96,10 @@ class Wiring:
         self._inferred()
         return self._types.get(name, 0)
 
-    def varying(self) -> set[str]:
+    def varying(self) -> frozenset[str]:
         """The tensors that an input of the graph reaches."""
-        found = set(self.inputs)
-        for node in _ordered(self.nodes):  # what a change added lies at the end
-            if not found.isdisjoint(node.input):
-                found |= set(node.output)
-        return found
+        # What a change added lies at the end.
+        return varying_tensors(self.model.graph, _ordered(self.nodes))
 
     def _inferred(self) -> dict[str, tuple[int, ...]]:
         import onnx
