@@ -4,54 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import voxgate
 
-PACKAGE = Path(voxgate.__file__).parent
-PAGE = PACKAGE.parents[1] / "docs" / "extending.md"
-BLOCK = re.compile(r"(?ms)^```python\n# (.*?)\n(.*?)^```")
-NEW, AFTER = "new: ", ", after: "
+from suites.support.extended_package import AFTER, NEW, copied, sections
+
 # How many files may be touched for each, a network's checkpoint and a backend's contract test left out.
 MOST = {"A network": 2, "A task": 2, "A backend": 2, "A quantizer": 2, "An option": 2}
-
-
-def sections() -> Mapping[str, list[tuple[str, str]]]:
-    """The blocks of each section: the line that says where, and what."""
-    _, *parts = re.split(r"(?m)^## ", PAGE.read_text(encoding="utf-8"))
-    return {part.partition("\n")[0]: BLOCK.findall(part) for part in parts}
-
-
-def put(package: Path, where: str, text: str) -> None:
-    """A new file, or lines after the only line of a file that ends so."""
-    if where.startswith(NEW):
-        path = package / where.removeprefix(NEW)
-        assert not path.exists()
-        path.write_text(text, encoding="utf-8")
-        return
-    name, _, line = where.partition(AFTER)
-    path = package / name
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    (found,) = (number for number, each in enumerate(lines) if each.strip() == line)
-    path.write_text("".join([*lines[: found + 1], text, *lines[found + 1 :]]), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a package with everything that the page adds."""
-    folder = tmp_path_factory.mktemp("extended")
-    package = folder / "voxgate"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    for blocks in sections().values():
-        for where, text in blocks:
-            put(package, where, text)
-    return folder
+    return copied(tmp_path_factory.mktemp("extended"))
 
 
 def python(folder: Path, *words: str, code: int = 0) -> str:
