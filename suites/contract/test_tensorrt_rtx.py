@@ -28,6 +28,7 @@ from voxgate.records.runtime import EngineOptions, Probe
 from voxgate.runs.bench import make_artifacts
 
 from suites.contract.conftest import WHEELS, compile_library, unpack, unpack_wheel
+from suites.formulas.profile import NIGHTLY
 
 SCRIPT = Path(__file__).with_name("build_plan.py")
 FORWARD = Path(__file__).with_name("forward.c")
@@ -35,7 +36,6 @@ NEWEST = "11.4.0.106"
 PRECISIONS = ("fp32", "tf32", "fp16", "int8", "int8-fp16")
 # At a push: normalized by batch and by instance. A nightly builds the eight of the default set.
 PUSHED = ("unet", "stunet-s")
-NIGHTLY = os.environ.get("VOXGATE_PROFILE") == "nightly"
 OPTIONS = EngineOptions(precision="fp32", threads=2, model="unet", task="mni152", classes=3)
 
 Answer = Mapping[str, Any]

@@ -1,5 +1,7 @@
 """How many examples the formula suites draw: 200, or with VOXGATE_PROFILE=nightly 5,000.
 
+Other suites ask for ``NIGHTLY`` where a push tests the small case of something slow.
+
 The 200 are the same in every run, so that a push is not red by another's luck; the nightly draws new
 ones, and what it finds becomes a test of its own.
 """
@@ -13,6 +15,7 @@ from voxgate.errors import look_up
 
 VARIABLE = "VOXGATE_PROFILE"
 EXAMPLES_BY_PROFILE = {"default": 200, "nightly": 5000}
+NIGHTLY = os.environ.get(VARIABLE) == "nightly"
 
 
 def chosen() -> settings:

@@ -28,9 +28,9 @@ from voxgate.records.case import Precision
 from voxgate.records.runtime import EngineOptions, Probe
 from voxgate.stages.requests import ExpandRequest, PrepareRequest, RunRequest
 
+from suites.formulas.profile import NIGHTLY
 from suites.support.extended_package import copied
 
-NIGHTLY = os.environ.get("VOXGATE_PROFILE") == "nightly"
 GPU = torch.cuda.is_available()
 IMAGE = np.random.default_rng(0).standard_normal((1, 1, 32, 32, 32)).astype(np.float32)
 CLASSES = 4
